@@ -1,0 +1,42 @@
+"""How log lines look: readable for a developer, else a JSON object each; never with a person's address."""
+
+import json
+import logging
+import re
+from datetime import UTC, datetime
+from typing import override
+
+# An address in a path may be encoded; the subject of /usage/contacts/… may also be a channel's user id.
+ADDRESS = re.compile(r"[^\s/?&=\"'<>(),;:]+(?:@|%40)[^\s/?&=\"'<>(),;:]+", re.IGNORECASE)
+SUBJECT = re.compile(r"(/contacts/)[^\s/?\"']+")
+
+
+def without_addresses(line: str) -> str:
+    """The line with every address and contact replaced by `…`."""
+    return SUBJECT.sub(r"\1…", ADDRESS.sub("…", line))
+
+
+class Readable(logging.Formatter):
+    """For a person at a terminal."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        return without_addresses(super().format(record))
+
+
+class JsonLines(logging.Formatter):
+    """For a machine: `time` (UTC), `level`, `logger`, `message`; `status` and `error` where there are any."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": without_addresses(record.getMessage()),
+        }
+        if status := getattr(record, "status_code", None):
+            line["status"] = status
+        if record.exc_info:
+            line["error"] = without_addresses(self.formatException(record.exc_info))
+        return json.dumps(line, ensure_ascii=False, default=str)

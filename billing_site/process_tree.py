@@ -1,0 +1,199 @@
+"""The site and its task cluster as one foreground process tree, which ends as a whole however it ends.
+
+Each child leads a session of its own: a terminal's Ctrl-C reaches only us and we pass on one SIGTERM, and
+all that a child has started can be ended by its group. Beside the children runs `watchdog`, which ends them
+should we be killed.
+"""
+
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
+from types import FrameType
+
+ROOT = Path(__file__).resolve().parent.parent
+GRACE_SECONDS = 20  # from being asked to end to being killed; gunicorn gives its requests 10 of them
+LOOK_SECONDS = 0.1  # between two looks at the children
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+type OnReady = Callable[[str], None]
+
+
+class CannotListen(Exception):
+    """Host and port cannot be served; the message says why in one sentence."""
+
+
+def serve_forever(
+    host: str,
+    port: int,
+    workers: int,
+    with_tasks: bool,
+    on_ready: OnReady | None = None,
+) -> int:
+    """Run the site, and `with_tasks` the task cluster, until a signal or until one of them ends by itself.
+
+    `on_ready` is called once with the site's address when it answers. Port 0 is any free port. Returns the
+    exit code: 0 if a signal ended it, 1 otherwise. Raises CannotListen. To be called from the main thread.
+    """
+    with _listener(host, port) as listener:
+        commands = {"web": _web_command(listener.fileno(), workers)}
+        if with_tasks:
+            commands["tasks"] = [sys.executable, str(ROOT / "manage.py"), "qcluster"]
+        with _signals_noted() as signals, _watchdog() as watch:
+            children = _start(commands, listener, watch)
+            try:
+                return _until_the_end(children, signals, listener, on_ready)
+            finally:
+                _end(children, signals)
+
+
+@contextmanager
+def _listener(host: str, port: int) -> Iterator[socket.socket]:
+    """The socket to serve on. We open it and gunicorn inherits it: a busy port is known before anything runs."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CannotListen(
+            f"Port {port} on {host} cannot be served: {reason}. Choose another with --port."
+        ) from error
+    with listener:
+        yield listener
+
+
+def _web_command(listener: int, workers: int) -> list[str]:
+    options = {
+        "--worker-class": "gthread",
+        "--workers": str(workers),
+        "--threads": "4",
+        "--bind": f"fd://{listener}",
+        "--timeout": "60",
+        "--graceful-timeout": "10",
+        "--log-level": "warning",
+        "--chdir": str(ROOT),
+    }
+    words = [word for option in options.items() for word in option]
+    return [sys.executable, "-m", "gunicorn", "billing_site.wsgi", "--no-control-socket", *words]
+
+
+@contextmanager
+def _signals_noted() -> Iterator[list[int]]:
+    """The signals that ask us to stop, noted instead of obeyed; afterwards all is as before."""
+    noted: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+
+    before = {number: signal.signal(number, note) for number in STOP_SIGNALS}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _watchdog() -> Iterator[Popen[bytes]]:
+    """The process that outlives us. It holds the reading end of a pipe that nobody but us can write to."""
+    watchdog = Popen(  # noqa: S603 - our own module
+        [sys.executable, "-m", "billing_site.watchdog", str(GRACE_SECONDS)],
+        stdin=PIPE,
+        stdout=DEVNULL,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    try:
+        yield watchdog
+    finally:
+        if watchdog.stdin:
+            with suppress(BrokenPipeError):
+                watchdog.stdin.close()
+        watchdog.wait()
+
+
+def _start(
+    commands: Mapping[str, list[str]], listener: socket.socket, watchdog: Popen[bytes]
+) -> dict[str, Popen[bytes]]:
+    children: dict[str, Popen[bytes]] = {}
+    for name, command in commands.items():
+        inherited = [listener.fileno()] if name == "web" else []
+        children[name] = Popen(  # noqa: S603 - our own commands
+            command, stdin=DEVNULL, cwd=ROOT, start_new_session=True, pass_fds=inherited
+        )
+        if watchdog.stdin:
+            watchdog.stdin.write(f"{children[name].pid}\n".encode())
+            watchdog.stdin.flush()
+    return children
+
+
+def _address(listener: socket.socket) -> tuple[str, int]:
+    """Where to reach the listener from this machine."""
+    host, port = listener.getsockname()[:2]
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - compared, not bound
+
+
+@contextmanager
+def _knock(listener: socket.socket) -> Iterator[socket.socket]:
+    """A request that waits in the listener's queue: something to read on it means that the site is up."""
+    with socket.create_connection(_address(listener)) as knock:
+        knock.sendall(b"HEAD /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        yield knock
+
+
+def _until_the_end(
+    children: Mapping[str, Popen[bytes]],
+    signals: list[int],
+    listener: socket.socket,
+    on_ready: OnReady | None,
+) -> int:
+    """Wait for a signal (0) or for a child that ends although nobody asked it to (1)."""
+    with _knock(listener) as knock:
+        unanswered = [knock]
+        while not signals:
+            for name, child in children.items():
+                if child.poll() is not None:
+                    _say(f"{name} ended by itself ({_meaning(child.returncode)}): stopping the rest")
+                    return 1
+            answered = select.select(unanswered, [], [], LOOK_SECONDS)[0]
+            if answered:
+                unanswered = []
+                if on_ready:
+                    host, port = _address(listener)
+                    on_ready(f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/")
+    return 0
+
+
+def _end(children: Mapping[str, Popen[bytes]], signals: list[int]) -> None:
+    """Ask every child to end, and kill what is left after the grace, or at once if a second signal comes."""
+    for child in children.values():
+        child.terminate()
+    asked_before = len(signals)
+    deadline = time.monotonic() + GRACE_SECONDS
+    while any(child.poll() is None for child in children.values()):
+        if len(signals) > asked_before or time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    for name, child in children.items():
+        if child.poll() is None:
+            _say(f"{name} has not ended: killing it")
+        # Also after a child that has ended: one that crashed may have left processes of its own.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _meaning(returncode: int) -> str:
+    if returncode < 0:
+        return signal.Signals(-returncode).name
+    return f"exit code {returncode}"
+
+
+def _say(line: str) -> None:
+    print(f"serve: {line}", file=sys.stderr, flush=True)

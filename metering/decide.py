@@ -1,0 +1,222 @@
+"""What becomes of each event: pure, event by event, in the order of the batch (DESIGN section 4)."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from metering.catalogue import ContactUnit, Effect, Reason
+from metering.counting import Counted, FirstCause
+from metering.facts import (
+    AccountState,
+    Arrival,
+    Decision,
+    PeriodFacts,
+    StateKey,
+    Verdict,
+)
+from metering.facts import StoredEvent as Stored
+from metering.transitions import Register, Transition, holds_at
+from plans.calendar import local_day
+
+AHEAD = timedelta(minutes=5)
+BACK = timedelta(days=35)
+
+RECORDED = Verdict("recorded")
+IGNORED = Verdict("ignored", detail="recording of this type is switched off on the connection")
+LATE = Verdict("late", detail="its billing period is closed: stored, not counted until staff bill it")
+CONFLICT = Verdict(
+    "conflict",
+    "conflict",
+    "id",
+    "an event with this source and id is stored with another type, subject or time",
+)
+
+
+def judge(state: AccountState, arrival: Arrival, now: datetime) -> Verdict | None:
+    """The outcomes that do not depend on a period: duplicate, conflict, rejected by circumstance, ignored.
+
+    None: it is to be stored.
+    """
+    stored = state.stored.get((arrival.connection.id, arrival.key))
+    if stored is not None:
+        if stored.fingerprint == arrival.fingerprint:
+            return Verdict("duplicate", first=stored.state)
+        return CONFLICT
+    rejected = _rejected_by_circumstance(state, arrival, now)
+    if rejected is not None:
+        return rejected
+    switch = arrival.type.recorded_if
+    if switch is not None and not getattr(arrival.connection, switch):
+        return IGNORED
+    return None
+
+
+def _rejected_by_circumstance(state: AccountState, arrival: Arrival, now: datetime) -> Verdict | None:
+    at, account, connection = arrival.time, state.account, arrival.connection
+    if at - now > AHEAD:
+        return Verdict(
+            "rejected", "too_far_ahead", "time", "more than 5 minutes ahead of the account's clock"
+        )
+    if now - at > BACK:
+        return Verdict("rejected", "too_old", "time", "more than 35 days old")
+    if at < account.signed_up_at:
+        return Verdict("rejected", "before_sign_up", "time", "before the account signed up")
+    if (connection.switched_at or not connection.enabled) and not connection.enabled_at(at):
+        return Verdict(
+            "rejected", "connection_disabled", "source", "the connection was disabled at that time"
+        )
+    if account.closed_at is not None and at >= account.closed_at:
+        return Verdict("rejected", "account_closed", "account", "the account was closed at that time")
+    return None
+
+
+class Clock(NamedTuple):
+    """The time that arrivals are judged by. With `moves_until` it is an account's own clock while history is
+    replayed: it never stands behind the events so far, and never passes the wall clock."""
+
+    reading: datetime
+    moves_until: datetime | None = None
+
+    def after(self, at: datetime) -> "Clock":
+        """The clock once an event of this time has come."""
+        if self.moves_until is None or at <= self.reading or at - self.moves_until > AHEAD:
+            return self
+        return self._replace(reading=min(at, self.moves_until))
+
+    def after_all(self, arrivals: Iterable[Arrival]) -> "Clock":
+        clock = self
+        if self.moves_until is not None:
+            for arrival in arrivals:
+                clock = clock.after(arrival.time)
+        return clock
+
+
+def instants_to_store(state: AccountState, arrivals: Sequence[Arrival], clock: Clock) -> list[datetime]:
+    """The times of all arrivals that will be stored: their periods must be open before `decide`."""
+    instants = []
+    for arrival in arrivals:
+        clock = clock.after(arrival.time)
+        if judge(state, arrival, clock.reading) is None:
+            instants.append(arrival.time)
+    return instants
+
+
+def decide(state: AccountState, arrivals: Sequence[Arrival], clock: Clock) -> Decision:
+    """Decide every arrival in turn. Moves `state` on; the answer is what to say and what to write.
+
+    The period of every arrival that `instants_to_store` named must be in `state.periods`.
+    """
+    decision = Decision()
+    for arrival in arrivals:
+        clock = clock.after(arrival.time)
+        verdict = judge(state, arrival, clock.reading)
+        if verdict is None:
+            period = state.period_at(arrival.time)
+            if period is None:
+                raise LookupError(f"no period for {arrival.time}: its opening was forgotten")
+            verdict = _store(state, decision, arrival, period)
+        decision.verdicts.append(verdict)
+    return decision
+
+
+def _store(state: AccountState, decision: Decision, arrival: Arrival, period: PeriodFacts) -> Verdict:
+    verdict = LATE if period.closed else RECORDED
+    contact = state.contacts.get(arrival.identity)
+    if contact is None:
+        contact = -1 - len(decision.new_contacts)
+        state.contacts[arrival.identity] = contact
+        decision.new_contacts[arrival.identity] = (contact, arrival.display)
+    state.stored[arrival.connection.id, arrival.key] = Stored(arrival.fingerprint, verdict.outcome)
+    decision.events.append((arrival, contact, None if period.closed else period.id))
+    if not period.closed:
+        _count(state, decision, arrival, contact, period)
+        day = local_day(arrival.time, state.account.timezone)
+        decision.events_by_day[arrival.connection.id, day, arrival.stored_type] += 1
+    _take_effect(state, decision, arrival, contact)
+    return verdict
+
+
+def _count(
+    state: AccountState, decision: Decision, arrival: Arrival, contact: int, period: PeriodFacts
+) -> None:
+    period_id = period.id
+    assert period_id is not None
+    kind = arrival.type
+    if kind.billable:
+        decision.events_by_kind[period_id, arrival.connection.id, arrival.stored_type] += 1
+    if kind.unit is not None and kind.reason is not None:
+        row = _counted(state, period_id, kind.unit, contact)
+        cause = FirstCause(arrival.time, arrival.connection.key, arrival.key, arrival.stored_type)
+        if row.give(arrival.connection.id, kind.reason, cause):
+            decision.counted[id(row)] = row
+
+
+def _counted(state: AccountState, period_id: int, unit: ContactUnit, contact: int) -> Counted:
+    key = (period_id, unit, contact)
+    row = state.counted.get(key)
+    if row is None:
+        row = state.counted[key] = Counted(period_id, unit, contact)
+    return row
+
+
+def _take_effect(state: AccountState, decision: Decision, arrival: Arrival, contact: int) -> None:
+    """What the event does to what is known of the contact; late ones do it too."""
+    effect, at = arrival.type.effect, arrival.time
+    if effect is Effect.ENGAGES:
+        known = decision.engaged.get(contact)
+        if known is None or at > known:
+            decision.engaged[contact] = at
+    elif effect in (Effect.JOINS, Effect.IS_REFUSED, Effect.LEAVES):
+        if arrival.connection.keeps_members:
+            refused_since = at if effect is Effect.IS_REFUSED else None
+            moved = Transition(at, arrival.key, effect is not Effect.LEAVES, refused_since=refused_since)
+            _advance(state, decision, state.members, decision.members, arrival, contact, moved)
+    elif effect is Effect.SETS_SCORE and arrival.score is not None:
+        value, until = arrival.score
+        moved = Transition(at, arrival.key, holds=True, until=until, value=value)
+        _advance(state, decision, state.scores, decision.scores, arrival, contact, moved)
+    elif effect is Effect.CLEARS_SCORE:
+        moved = Transition(at, arrival.key, holds=False)
+        _advance(state, decision, state.scores, decision.scores, arrival, contact, moved)
+    elif effect is Effect.GIVES_ORIGIN and arrival.origin:
+        decision.origins.setdefault(contact, arrival.origin)
+
+
+def _advance(
+    state: AccountState,
+    decision: Decision,
+    registers: dict[StateKey, Register],
+    changed: dict[StateKey, Register],
+    arrival: Arrival,
+    contact: int,
+    transition: Transition,
+) -> None:
+    """Move a state by event time; an event from before a provisional period corrects what was carried into it."""
+    key = (contact, arrival.connection.id)
+    register = registers.setdefault(key, Register())
+    newest = state.newest
+    boundary = newest.starts_at if newest else None
+    if not register.advance(transition, boundary):
+        return
+    changed[key] = register
+    if newest is not None and newest.provisional and transition.at < newest.starts_at:
+        _correct_carry_in(state, decision, arrival, contact, newest, register, registers is state.members)
+
+
+def _correct_carry_in(
+    state: AccountState,
+    decision: Decision,
+    arrival: Arrival,
+    contact: int,
+    newest: PeriodFacts,
+    register: Register,
+    is_membership: bool,
+) -> None:
+    connection, start = arrival.connection, newest.starts_at
+    reason = Reason.CONTACT_SYNC if is_membership else Reason.LEAD_SCORE
+    expiry = None if is_membership else connection.score_expiry_days
+    holds = connection.enabled_at(start) and holds_at(register.before(start), start, expiry)
+    assert newest.id is not None
+    row = _counted(state, newest.id, ContactUnit.ACTIVE, contact)
+    row.carry(connection.id, reason, holds=holds)
+    decision.counted[id(row)] = row

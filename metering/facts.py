@@ -1,0 +1,143 @@
+"""The plain values that pass between the stages of metering: what is known, what arrives, what was decided."""
+
+from bisect import bisect_right
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Literal, NamedTuple
+
+from metering.catalogue import ContactUnit, EventType
+from metering.counting import Counted
+from metering.transitions import Register
+
+Outcome = Literal["recorded", "duplicate", "conflict", "rejected", "ignored", "late"]
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionFacts:
+    """What intake knows of a connection. `switched_at`: when it was switched off and on, oldest first."""
+
+    id: int
+    key: str
+    keeps_members: bool
+    enabled: bool
+    switched_at: tuple[datetime, ...]
+    record_email_sent: bool
+    score_expiry_days: int | None
+
+    def enabled_at(self, at: datetime) -> bool:
+        """Whether it was enabled at an instant: walks back from what it is now."""
+        switches_since = len(self.switched_at) - bisect_right(self.switched_at, at)
+        return self.enabled if switches_since % 2 == 0 else not self.enabled
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFacts:
+    """What intake knows of an account."""
+
+    id: int
+    slug: str
+    signed_up_at: datetime
+    closed_at: datetime | None
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodFacts:
+    """A billing period `[starts_at, ends_at)`. Closed ones take no events; `id` is None if it was never opened.
+
+    `provisional`: the carry-in at its start may still be corrected, as the period before it is not closed.
+    """
+
+    id: int | None
+    starts_at: datetime
+    ends_at: datetime
+    closed: bool
+    provisional: bool
+
+
+class Arrival(NamedTuple):
+    """A well-formed event of a known connection and type, about to be decided.
+
+    `type` is what it means (a score set to 0 means that it is cleared), `stored_type` what it was called. `score` is
+    (value, expiry) of a score that is set; `renamed_from` the normalised old address of a rename.
+    """
+
+    index: int
+    key: str
+    connection: ConnectionFacts
+    type: EventType
+    stored_type: int
+    identity: str
+    display: str
+    time: datetime
+    fingerprint: bytes
+    data: dict[str, Any] | None
+    score: tuple[float, datetime | None] | None
+    renamed_from: str | None
+    origin: str
+
+
+class StoredEvent(NamedTuple):
+    """An event that is stored already, as far as telling a duplicate from a conflict needs it."""
+
+    fingerprint: bytes
+    state: str
+
+
+class Verdict(NamedTuple):
+    """What became of an arrival, with the words for its sender."""
+
+    outcome: Outcome
+    code: str = ""
+    field: str = ""
+    detail: str = ""
+    first: str = ""
+
+
+StateKey = tuple[int, int]  # (contact, connection)
+
+
+@dataclass(slots=True)
+class AccountState:
+    """What was loaded for one batch of one account; `decide` moves it on, event by event.
+
+    `contacts` maps an identity to its contact's id, through aliases; contacts that are not stored yet get negative
+    ids in `decide`. `periods` are in order of time and do not overlap.
+    """
+
+    account: AccountFacts
+    stored: dict[tuple[int, str], StoredEvent]
+    contacts: dict[str, int] = field(default_factory=dict)
+    periods: list[PeriodFacts] = field(default_factory=list)
+    counted: dict[tuple[int, ContactUnit, int], Counted] = field(default_factory=dict)
+    members: dict[StateKey, Register] = field(default_factory=dict)
+    scores: dict[StateKey, Register] = field(default_factory=dict)
+
+    @property
+    def newest(self) -> PeriodFacts | None:
+        """The newest period that is opened: states keep what held before its start."""
+        return next((period for period in reversed(self.periods) if period.id is not None), None)
+
+    def period_at(self, at: datetime) -> PeriodFacts | None:
+        """The known period that contains an instant."""
+        for period in reversed(self.periods):
+            if period.starts_at <= at:
+                return period if at < period.ends_at else None
+        return None
+
+
+@dataclass(slots=True)
+class Decision:
+    """What to answer and what to write for one batch of one account."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    events: list[tuple[Arrival, int, int | None]] = field(default_factory=list)  # arrival, contact, period
+    new_contacts: dict[str, tuple[int, str]] = field(default_factory=dict)  # identity: negative id, display
+    origins: dict[int, str] = field(default_factory=dict)
+    engaged: dict[int, datetime] = field(default_factory=dict)
+    counted: dict[int, Counted] = field(default_factory=dict)  # by id(): those that changed
+    members: dict[StateKey, Register] = field(default_factory=dict)
+    scores: dict[StateKey, Register] = field(default_factory=dict)
+    events_by_kind: defaultdict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))
+    events_by_day: defaultdict[tuple[int, date, int], int] = field(default_factory=lambda: defaultdict(int))

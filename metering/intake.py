@@ -1,0 +1,214 @@
+"""Take in events: the file to read first. One transaction per account and batch: load, decide, write.
+
+    envelope (bytes → events or refusals) → resolve (connection, type) → state (load) → decide (pure) → record (write)
+
+`take_in` splits a batch by account and answers in the order of the batch. Every effect is a function of what is
+stored and what arrives, under the lock on the account's meter row; sending anything again is safe.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.db import transaction
+
+from accounts.models import Account
+from metering import limits, sql
+from metering.decide import Clock, decide, instants_to_store
+from metering.envelope import Event, Refusal
+from metering.facts import Arrival, Verdict
+from metering.lock import locked
+from metering.models import BillingPeriod
+from metering.periods import current_bounds, effective_limit, open_for
+from metering.quarantine import quarantine, resolve_quarantined
+from metering.record import record
+from metering.rename import rename
+from metering.resolve import refuse, resolve
+from metering.state import account_facts, connections_of, load_contacts, load_stored
+from plans.subscriptions import in_force, subscriptions_of
+
+
+@dataclass(frozen=True, slots=True)
+class ItemOutcome:
+    """What became of one item. `id` is None if it could not be read."""
+
+    index: int
+    id: str | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSummary:
+    """Where an account stands in its current period after a batch. `crossed`: thresholds the batch crossed."""
+
+    unit: str
+    used: int
+    limit: int | None
+    crossed: list[int]
+
+    @property
+    def state(self) -> str:
+        return limits.standing(self.used, self.limit)
+
+
+@dataclass(slots=True)
+class Receipt:
+    """The answer to a batch: an outcome for every item, in order, and the usage of the accounts it named."""
+
+    items: list[ItemOutcome] = field(default_factory=list)
+    usage: dict[str, UsageSummary] = field(default_factory=dict)
+
+    def outcomes(self) -> dict[str, int]:
+        """How many items had each outcome."""
+        return dict(Counter(item.verdict.outcome for item in self.items))
+
+
+def take_in(
+    items: Sequence[Event | Refusal], *, sender: Account | None, now: datetime, dry_run: bool = False
+) -> Receipt:
+    """Take in a batch for the account of the sender's key, or (None: an operator) for the accounts it names.
+
+    One transaction per account, in the order of their ids. Raises `AccountBusy`; accounts before that one are
+    committed then, and sending the whole batch again is right. A dry run answers the same and writes nothing.
+    """
+    receipt = Receipt()
+    by_account, unattributed = _by_account(items, sender)
+    if unattributed:
+        if not dry_run:
+            with transaction.atomic():
+                quarantine(None, unattributed, now)
+        receipt.items.extend(_rejections(unattributed))
+    for account, own in sorted(by_account, key=lambda pair: pair[0].pk):
+        outcomes, usage = take_in_for(account, own, now=now, dry_run=dry_run)
+        receipt.items.extend(outcomes)
+        receipt.usage[account.slug] = usage
+    receipt.items.sort(key=lambda item: item.index)
+    return receipt
+
+
+def _by_account(
+    items: Sequence[Event | Refusal], sender: Account | None
+) -> tuple[list[tuple[Account, list[Event | Refusal]]], list[Refusal]]:
+    """Group items by the account they belong to; what names none that the sender may write to is refused."""
+    if sender is not None:
+        return [(sender, [_of_sender(item, sender) for item in items])] if items else [], []
+    slugs = {item.account for item in items if item.account is not None}
+    accounts = {account.slug: account for account in Account.objects.filter(slug__in=slugs)}
+    groups: dict[str, list[Event | Refusal]] = {}
+    unattributed: list[Refusal] = []
+    for item in items:
+        if item.account in accounts:
+            groups.setdefault(item.account, []).append(item)
+        elif isinstance(item, Refusal):
+            unattributed.append(item)
+        elif item.account is None:
+            detail = "an operator key must name the account of each event"
+            unattributed.append(refuse(item, "missing_attribute", "account", detail))
+        else:
+            unattributed.append(refuse(item, "unknown_account", "account", f"no account {item.account}"))
+    return [(accounts[slug], own) for slug, own in groups.items()], unattributed
+
+
+def _of_sender(item: Event | Refusal, sender: Account) -> Event | Refusal:
+    if isinstance(item, Event) and item.account is not None and item.account != sender.slug:
+        return refuse(item, "unknown_account", "account", f"no account {item.account}")
+    return item
+
+
+def _rejections(refusals: Iterable[Refusal]) -> list[ItemOutcome]:
+    return [
+        ItemOutcome(row.index, row.id, Verdict("rejected", row.code, row.field or "", row.detail))
+        for row in refusals
+    ]
+
+
+def take_in_for(
+    account: Account, items: Sequence[Event | Refusal], *, now: datetime, dry_run: bool = False
+) -> tuple[list[ItemOutcome], UsageSummary]:
+    """Take in the items of one account, in one transaction under its lock. Raises `AccountBusy`."""
+    with locked(account.pk) as meter:
+        account = Account.objects.get(pk=account.pk)
+        clock = Clock(meter.clock or now)
+        before = summary(account, clock.reading)
+        outcomes = take_in_locked(account, items, clock, live=meter.clock is None)
+        after = summary(account, clock.reading, used_before=before.used)
+        if dry_run:
+            transaction.set_rollback(True)
+    return outcomes, after
+
+
+def take_in_locked(
+    account: Account, items: Sequence[Event | Refusal], clock: Clock, *, live: bool
+) -> list[ItemOutcome]:
+    """Take in the items of an account whose lock the caller holds. `live`: they come by the wall clock."""
+    refusals = [item for item in items if isinstance(item, Refusal)]
+    events = {item.index: item for item in items if isinstance(item, Event)}
+    connections = connections_of(account.pk, (event.source for event in events.values()))
+    arrivals, unresolved = resolve(events.values(), connections)
+    refusals += unresolved
+    outcomes = _rejections(refusals)
+    for arrival, verdict in _decide_and_record(account, arrivals, clock, live=live):
+        outcomes.append(ItemOutcome(arrival.index, arrival.key, verdict))
+        if verdict.outcome == "rejected":
+            refusals.append(refuse(events[arrival.index], verdict.code, verdict.field, verdict.detail))
+    reading = clock.after_all(arrivals).reading
+    _tally(account, outcomes, reading)
+    quarantine(account.pk, refusals, reading)
+    return outcomes
+
+
+def _decide_and_record(
+    account: Account, arrivals: Sequence[Arrival], clock: Clock, *, live: bool
+) -> Iterator[tuple[Arrival, Verdict]]:
+    """Load, decide and write; anew after each rename, which changes who an address means."""
+    for part in _until_renames(arrivals):
+        state = load_stored(account_facts(account), part)
+        instants = instants_to_store(state, part, clock)
+        if instants:
+            state.periods = open_for(account, instants, clock.reading)
+        load_contacts(state, part)
+        decision = decide(state, part, clock)
+        clock = clock.after_all(part)
+        record(account.pk, decision, received_at=clock.reading, live=live)
+        if decision.events:
+            resolve_quarantined(account.pk, (arrival for arrival, _, _ in decision.events), clock.reading)
+        for arrival, _, _ in decision.events:
+            if arrival.renamed_from is not None:
+                rename(account.pk, arrival.renamed_from, arrival.identity)
+        yield from zip(part, decision.verdicts, strict=True)
+
+
+def _until_renames(arrivals: Sequence[Arrival]) -> Iterator[Sequence[Arrival]]:
+    start = 0
+    for place, arrival in enumerate(arrivals, start=1):
+        if arrival.renamed_from is not None:
+            yield arrivals[start:place]
+            start = place
+    if start < len(arrivals):
+        yield arrivals[start:]
+
+
+def _tally(account: Account, outcomes: Sequence[ItemOutcome], at: datetime) -> None:
+    """Add deliveries by outcome to the period that is current, whether it is opened or not."""
+    counts = sorted(Counter(item.verdict.outcome for item in outcomes).items())
+    if not counts:
+        return
+    start, _ = current_bounds(account.pk, at)
+    sql.run(
+        """INSERT INTO metering_outcometally AS tally (account_id, period_starts_at, outcome, deliveries)
+           SELECT %s::bigint, %s::timestamptz, new.* FROM unnest(%s::text[], %s::bigint[]) AS new
+           ON CONFLICT (account_id, period_starts_at, outcome)
+           DO UPDATE SET deliveries = tally.deliveries + excluded.deliveries""",
+        (account.pk, start, [outcome for outcome, _ in counts], [number for _, number in counts]),
+    )
+
+
+def summary(account: Account, at: datetime, *, used_before: int = 0) -> UsageSummary:
+    """Where an account stands in the period that contains an instant; nothing used if that is not opened."""
+    subscription = in_force(subscriptions_of(account.pk), at)
+    unit, used, limit = subscription.tier.plan.unit, 0, effective_limit(account, subscription)
+    period = BillingPeriod.objects.filter(account_id=account.pk, starts_at__lte=at, ends_at__gt=at).first()
+    if period is not None:
+        used, limit = getattr(period, unit), period.limit
+    return UsageSummary(unit, used, limit, limits.newly_crossed(used_before, used, limit))

@@ -1,0 +1,206 @@
+"""Billing periods as rows: open (with carry-in), end, close. Every function here runs under the account's lock.
+
+Opening and closing are idempotent: whoever needs a period first opens it, whole or not at all, and any crash is
+repaired by the next run.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from accounts.models import Account
+from metering import sql
+from metering.breakdown import breakdown
+from metering.carry_in import carry_in
+from metering.facts import PeriodFacts
+from metering.models import BillingPeriod, PeriodState
+from plans.models import Subscription
+from plans.subscriptions import bounds, grace, in_force, subscriptions_of
+
+# No accepted event is older than 35 days, so no older period than this is looked for.
+_LOOK_BACK = timedelta(days=36)
+
+
+def effective_limit(account: Account, subscription: Subscription) -> int | None:
+    """The account's override, else the tier's limit; None is unlimited."""
+    return account.limit_override if account.limit_override is not None else subscription.tier.limit
+
+
+def current_bounds(account_id: int, at: datetime) -> tuple[datetime, datetime]:
+    """The billing period `[start, end)` that contains an instant, whether it is opened or not."""
+    return bounds(in_force(subscriptions_of(account_id), at), at)
+
+
+def open_for(account: Account, instants: Iterable[datetime], now: datetime) -> list[PeriodFacts]:
+    """The periods of these instants, opened as far as they may still be; in order of time.
+
+    The first period of an account may be any; after that, each period up to the newest instant is opened in turn. A
+    period whose grace is over is closed, opened or not.
+    """
+    subscriptions = subscriptions_of(account.pk)
+    recent = BillingPeriod.objects.filter(account_id=account.pk, ends_at__gt=now - _LOOK_BACK)
+    rows = list(recent.order_by("starts_at"))
+    newest = (
+        rows[-1]
+        if rows
+        else BillingPeriod.objects.filter(account_id=account.pk).order_by("-starts_at").first()
+    )
+    never_opened: list[PeriodFacts] = []
+    for at in sorted(set(instants)):
+        if _covers(rows, at) or any(period.starts_at <= at < period.ends_at for period in never_opened):
+            continue
+        if newest is not None and at >= newest.ends_at:
+            while at >= newest.ends_at:
+                newest = _open(account, subscriptions, newest.ends_at, now, starts_at=newest.ends_at)
+                rows.append(newest)
+            continue
+        subscription = in_force(subscriptions, at)
+        start, end = bounds(subscription, at)
+        if end + grace(subscription) <= now:
+            never_opened.append(PeriodFacts(None, start, end, closed=True, provisional=False))
+            continue
+        row = _open(account, subscriptions, at, now)
+        rows.append(row)
+        newest = newest or row
+    rows.sort(key=lambda row: row.starts_at)
+    known = [_facts(account, rows, place, subscriptions, now) for place in range(len(rows))]
+    return sorted([*never_opened, *known], key=lambda period: period.starts_at)
+
+
+def _covers(rows: list[BillingPeriod], at: datetime) -> bool:
+    return any(row.starts_at <= at < row.ends_at for row in rows)
+
+
+def _open(
+    account: Account,
+    subscriptions: list[Subscription],
+    at: datetime,
+    now: datetime,
+    *,
+    starts_at: datetime | None = None,
+) -> BillingPeriod:
+    """Open the period of an instant. After another it starts where that one ends, even if the zone's rules have
+    changed since."""
+    start, end = bounds(in_force(subscriptions, at), at)
+    start = starts_at or start
+    # An upgrade in mid-period holds for all of it: the one in force at its last moment so far.
+    subscription = in_force(subscriptions, max(start, min(now, end - timedelta(microseconds=1))))
+    row = BillingPeriod.objects.create(
+        account=account,
+        subscription=subscription,
+        starts_at=start,
+        ends_at=end,
+        closes_at=end + grace(subscription),
+        limit=effective_limit(account, subscription),
+    )
+    carry_in(row)
+    row.refresh_from_db(fields=["active_contacts", "carried_in"])
+    return row
+
+
+def _facts(
+    account: Account, rows: list[BillingPeriod], place: int, subscriptions: list[Subscription], now: datetime
+) -> PeriodFacts:
+    row = rows[place]
+    before = rows[place - 1] if place else None
+    return PeriodFacts(
+        row.pk,
+        row.starts_at,
+        row.ends_at,
+        closed=row.state == PeriodState.CLOSED or row.closes_at <= now,
+        provisional=is_provisional(account, row, before, in_force(subscriptions, row.starts_at), now),
+    )
+
+
+def is_provisional(
+    account: Account,
+    row: BillingPeriod,
+    before: BillingPeriod | None,
+    subscription: Subscription,
+    now: datetime,
+) -> bool:
+    """Whether the carry-in of a period may still be corrected: until the period before it closes.
+
+    That one may not be opened, or not exist: nothing from before the sign-up is accepted.
+    """
+    if account.signed_up_at >= row.starts_at:
+        return False
+    if before is None:
+        return now < row.starts_at + grace(subscription)
+    return before.state != PeriodState.CLOSED and now < before.closes_at
+
+
+def do_due_work(account: Account, as_of: datetime) -> bool:
+    """End, open and close whatever is due for an account that has a period; say whether anything was."""
+    newest = BillingPeriod.objects.filter(account_id=account.pk).order_by("-starts_at").first()
+    if newest is None:
+        return False
+    if newest.ends_at <= as_of:
+        open_for(account, [as_of], as_of)
+    unclosed = BillingPeriod.objects.filter(account_id=account.pk).exclude(state=PeriodState.CLOSED)
+    ended = unclosed.filter(state=PeriodState.OPEN, ends_at__lte=as_of).update(state=PeriodState.ENDED)
+    due = list(unclosed.filter(closes_at__lte=as_of).order_by("starts_at"))
+    for period in due:
+        _close(period, as_of)
+    return bool(newest.ends_at <= as_of or ended or due)
+
+
+def next_due(account_id: int) -> datetime | None:
+    """When the next period of an account ends or closes; None for an account without a period."""
+    ends = (
+        BillingPeriod.objects.filter(account_id=account_id)
+        .order_by("-starts_at")
+        .values_list("ends_at", flat=True)
+    )
+    closes = BillingPeriod.objects.filter(account_id=account_id).exclude(state=PeriodState.CLOSED)
+    first = closes.order_by("closes_at").values_list("closes_at", flat=True).first()
+    newest_end = ends.first()
+    return min((at for at in (first, newest_end) if at is not None), default=None)
+
+
+def _close(period: BillingPeriod, as_of: datetime) -> None:
+    """Freeze totals, breakdown and a checksum; later events of the period are `late`."""
+    unit = period.subscription.tier.plan.unit
+    period.breakdown = breakdown(period, unit)
+    period.checksum = checksum(period)
+    period.state = PeriodState.CLOSED
+    period.closed_at = as_of
+    period.save(update_fields=["breakdown", "checksum", "state", "closed_at"])
+
+
+def checksum(period: BillingPeriod) -> str:
+    """SHA-256 (hex) of a period's bounds and totals and of who counts in it and why, in no order.
+
+    Contacts enter by id, so erasing their addresses does not change it.
+    """
+    [[contacts]] = sql.run(
+        """SELECT coalesce(sum(hashtextextended(unit || ':' || contact_id || ':' || reasons || ':' || carried_in, 0)
+                               ::numeric), 0)::text
+           FROM metering_countedcontact WHERE account_id = %s AND period_id = %s""",
+        (period.account_id, period.pk),
+    )
+    facts = (
+        period.starts_at.isoformat(),
+        period.ends_at.isoformat(),
+        period.app_connector_events,
+        period.active_contacts,
+        period.activated_contacts,
+        period.carried_in,
+        contacts,
+    )
+    return hashlib.sha256("|".join(map(str, facts)).encode()).hexdigest()
+
+
+def accounts_with_due_work(as_of: datetime) -> list[int]:
+    """The accounts, on the wall clock, that have a period to end, open or close."""
+    rows = sql.run(
+        """SELECT DISTINCT period.account_id
+           FROM metering_billingperiod AS period
+           JOIN metering_accountmeter AS meter ON meter.account_id = period.account_id
+           WHERE meter.clock IS NULL
+             AND ((period.state = 'open' AND period.ends_at <= %s)
+                  OR (period.state <> 'closed' AND period.closes_at <= %s))
+           ORDER BY period.account_id""",
+        (as_of, as_of),
+    )
+    return [account_id for (account_id,) in rows]

@@ -1,0 +1,73 @@
+"""Keep rejected events for 30 days, once per body, so that staff can see, fix and send them again."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from metering import sql
+from metering.envelope import Refusal
+from metering.facts import Arrival
+from metering.models import QuarantinedEvent
+
+KEPT = timedelta(days=30)
+MOST = 10_000
+
+
+def quarantine(account_id: int | None, refusals: Sequence[Refusal], at: datetime) -> None:
+    """Store refusals, or count them as seen again; the oldest beyond 10,000 of an account make room."""
+    bodies: dict[bytes, list[Refusal]] = {}
+    for refusal in refusals:
+        bodies.setdefault(sha256(refusal.body).digest(), []).append(refusal)
+    if not bodies:
+        return
+    rows = sorted(bodies.items())
+    last = [refusals_of_body[-1] for _, refusals_of_body in rows]
+    sql.run(
+        """INSERT INTO metering_quarantinedevent AS seen (account_id, fingerprint, times_seen, body, source, key, code,
+             field, detail, first_seen_at, last_seen_at)
+           SELECT %s::bigint, new.*, %s::timestamptz, %s::timestamptz
+           FROM unnest(%s::bytea[], %s::bigint[], %s::bytea[], %s::text[], %s::text[], %s::text[], %s::text[],
+                       %s::text[]) AS new
+           ON CONFLICT (account_id, fingerprint) DO UPDATE
+           SET times_seen = seen.times_seen + excluded.times_seen, last_seen_at = excluded.last_seen_at,
+               code = excluded.code, field = excluded.field, detail = excluded.detail, resolved_at = NULL""",
+        (
+            account_id,
+            at,
+            at,
+            [fingerprint for fingerprint, _ in rows],
+            [len(refusals_of_body) for _, refusals_of_body in rows],
+            [refusal.body for refusal in last],
+            [refusal.source or "" for refusal in last],
+            [refusal.id or "" for refusal in last],
+            [refusal.code for refusal in last],
+            [refusal.field or "" for refusal in last],
+            [refusal.detail for refusal in last],
+        ),
+    )
+    sql.run(
+        """DELETE FROM metering_quarantinedevent WHERE id IN (
+             SELECT id FROM metering_quarantinedevent WHERE account_id IS NOT DISTINCT FROM %s::bigint
+             ORDER BY last_seen_at DESC, id DESC OFFSET %s)""",
+        (account_id, MOST),
+    )
+
+
+def resolve_quarantined(account_id: int, stored: Iterable[Arrival], at: datetime) -> None:
+    """Mark the quarantined events that have now been stored under their id."""
+    if not QuarantinedEvent.objects.filter(account_id=account_id, resolved_at=None).exclude(key="").exists():
+        return
+    rows = sorted({(arrival.connection.key, arrival.key) for arrival in stored})
+    sql.run(
+        """UPDATE metering_quarantinedevent AS seen SET resolved_at = %s
+           FROM unnest(%s::text[], %s::text[]) AS new (source, key)
+           WHERE seen.account_id = %s AND seen.source = new.source AND seen.key = new.key
+             AND seen.resolved_at IS NULL""",
+        (at, [source for source, _ in rows], [key for _, key in rows], account_id),
+    )
+
+
+def forget_old(as_of: datetime) -> int:
+    """Delete what was last seen more than 30 days ago; how many that were."""
+    deleted, _ = QuarantinedEvent.objects.filter(last_seen_at__lt=as_of - KEPT).delete()
+    return deleted

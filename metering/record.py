@@ -1,0 +1,380 @@
+"""Write what was decided: COPY and set-based statements, rows sorted by key, one order for every writer."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from metering import sql
+from metering.catalogue import ContactUnit
+from metering.counting import (
+    BY_EVENTS,
+    CARRIED_IN,
+    NOT_COUNTED,
+    Counted,
+    TallyChanges,
+    tally_changes,
+)
+from metering.facts import Decision, StateKey
+from metering.models import EventState
+from metering.transitions import Register, Transition
+
+_EVENT_COLUMNS = {
+    "account_id": "int8",
+    "connection_id": "int8",
+    "key": "varchar",
+    "type": "int2",
+    "contact_id": "int8",
+    "period_id": "int8",
+    "state": "int2",
+    "occurred_at": "timestamptz",
+    "received_at": "timestamptz",
+    "fingerprint": "bytea",
+    "data": "jsonb",
+}
+_COUNTED_COLUMNS = {
+    "account_id": "int8",
+    "period_id": "int8",
+    "unit": "int2",
+    "contact_id": "int8",
+    "reasons": "int4",
+    "carried_in": "bool",
+    "connections": "int8[]",
+    "event_reasons": "int4[]",
+    "carried_reasons": "int4[]",
+    "first_at": "timestamptz",
+    "first_source": "varchar",
+    "first_key": "varchar",
+    "first_type": "int2",
+}
+
+
+def record(account_id: int, decision: Decision, *, received_at: datetime, live: bool) -> None:
+    """Write a decision about one account, whose lock the caller holds. `live`: by the wall clock."""
+    if not decision.events:
+        return
+    ids = _insert_contacts(account_id, decision)
+    _copy_events(account_id, decision, ids, received_at)
+    for row in decision.counted.values():
+        row.contact = ids.get(row.contact, row.contact)
+    changes = write_counted(account_id, decision.counted.values())
+    write_members(account_id, _with_ids(decision.members, ids))
+    write_scores(account_id, _with_ids(decision.scores, ids))
+    _add_to_periods(account_id, decision, changes)
+    _add_to_event_tallies(account_id, decision)
+    _touch_contacts(account_id, decision, ids)
+    _touch_meter(account_id, new_contacts=len(ids), live=live)
+
+
+def _insert_contacts(account_id: int, decision: Decision) -> dict[int, int]:
+    """Store the contacts that are new; what their negative ids became."""
+    if not decision.new_contacts:
+        return {}
+    new = sorted(decision.new_contacts.items())
+    rows = sql.run(
+        """INSERT INTO metering_contact (account_id, identity, display)
+           SELECT %s::bigint, identity, display FROM unnest(%s::text[], %s::text[]) AS new (identity, display)
+           RETURNING identity, id""",
+        (account_id, [identity for identity, _ in new], [display for _, (_, display) in new]),
+    )
+    return {decision.new_contacts[identity][0]: stored_id for identity, stored_id in rows}
+
+
+def _copy_events(account_id: int, decision: Decision, ids: dict[int, int], received_at: datetime) -> None:
+    rows = [
+        (
+            account_id,
+            arrival.connection.id,
+            arrival.key,
+            arrival.stored_type,
+            ids.get(contact, contact),
+            period_id,
+            EventState.LATE.value if period_id is None else EventState.RECORDED.value,
+            arrival.time,
+            received_at,
+            arrival.fingerprint,
+            None if arrival.data is None else Jsonb(arrival.data, msgspec.json.encode),
+        )
+        for arrival, contact, period_id in decision.events
+    ]
+    sql.copy_rows("metering_event", _EVENT_COLUMNS, sorted(rows, key=lambda row: row[1:3]))
+
+
+def write_counted(account_id: int, changed: Iterable[Counted]) -> TallyChanges:
+    """Store counted contacts that changed, and the tallies of reasons and connections with them."""
+    new, kept, gone = [], [], []
+    rows = sorted(changed, key=lambda row: (row.period_id, row.unit, row.contact))
+    for row in rows:
+        if row.reasons and row.stored is NOT_COUNTED:
+            new.append(row)
+        elif row.reasons:
+            kept.append(row)
+        elif row.stored is not NOT_COUNTED:
+            gone.append(row)
+    if new:
+        sql.copy_rows(
+            "metering_countedcontact", _COUNTED_COLUMNS, (_counted_row(account_id, row) for row in new)
+        )
+    if kept:
+        _update_counted(account_id, kept)
+    if gone:
+        _delete_counted(account_id, gone)
+    changes = tally_changes(rows)
+    _add_to_reason_sets(account_id, changes)
+    _add_to_connections(account_id, changes)
+    for row in rows:
+        row.stored = row.standing()
+    return changes
+
+
+def _counted_row(account_id: int, row: Counted) -> tuple[Any, ...]:
+    standing = row.standing()
+    connections = sorted(row.reasons)
+    first = row.first
+    return (
+        account_id,
+        row.period_id,
+        row.unit.value,
+        row.contact,
+        standing.reasons,
+        standing.carried_in,
+        connections,
+        [row.reasons[connection][BY_EVENTS] for connection in connections],
+        [row.reasons[connection][CARRIED_IN] for connection in connections],
+        first.at if first else None,
+        first.source if first else "",
+        first.key if first else "",
+        first.type if first else None,
+    )
+
+
+def _update_counted(account_id: int, rows: list[Counted]) -> None:
+    values = [_counted_row(account_id, row) for row in rows]
+    columns = list(zip(*values, strict=True))
+    sql.run(
+        """UPDATE metering_countedcontact AS counted
+           SET reasons = new.reasons, carried_in = new.carried_in, connections = new.connections::bigint[],
+               event_reasons = new.event_reasons::int[], carried_reasons = new.carried_reasons::int[],
+               first_at = new.first_at, first_source = new.first_source, first_key = new.first_key,
+               first_type = new.first_type
+           FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::int[], %s::bool[], %s::text[], %s::text[],
+                       %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::smallint[])
+             AS new (period_id, unit, contact_id, reasons, carried_in, connections, event_reasons, carried_reasons,
+                     first_at, first_source, first_key, first_type)
+           WHERE counted.account_id = %s AND counted.period_id = new.period_id AND counted.unit = new.unit
+             AND counted.contact_id = new.contact_id""",
+        (
+            *(list(column) for column in columns[1:6]),
+            *([sql.literal_array(array) for array in column] for column in columns[6:9]),
+            *(list(column) for column in columns[9:]),
+            account_id,
+        ),
+    )
+
+
+def _delete_counted(account_id: int, rows: list[Counted]) -> None:
+    sql.run(
+        """DELETE FROM metering_countedcontact AS counted
+           USING unnest(%s::bigint[], %s::smallint[], %s::bigint[]) AS gone (period_id, unit, contact_id)
+           WHERE counted.account_id = %s AND counted.period_id = gone.period_id AND counted.unit = gone.unit
+             AND counted.contact_id = gone.contact_id""",
+        (
+            [row.period_id for row in rows],
+            [row.unit.value for row in rows],
+            [row.contact for row in rows],
+            account_id,
+        ),
+    )
+
+
+def _add_to_reason_sets(account_id: int, changes: TallyChanges) -> None:
+    differences = sorted((key, contacts) for key, contacts in changes.reason_sets.items() if contacts)
+    if not differences:
+        return
+    sql.run(
+        """INSERT INTO metering_reasonsettally AS tally (account_id, period_id, unit, reasons, contacts)
+           SELECT %s::bigint, new.* FROM unnest(%s::bigint[], %s::smallint[], %s::int[], %s::bigint[]) AS new
+           ON CONFLICT (account_id, period_id, unit, reasons)
+           DO UPDATE SET contacts = tally.contacts + excluded.contacts""",
+        (
+            account_id,
+            [period_id for (period_id, _, _), _ in differences],
+            [unit.value for (_, unit, _), _ in differences],
+            [reasons for (_, _, reasons), _ in differences],
+            [contacts for _, contacts in differences],
+        ),
+    )
+
+
+def _add_to_connections(account_id: int, changes: TallyChanges) -> None:
+    differences = sorted((key, pair) for key, pair in changes.connections.items() if pair != [0, 0])
+    if not differences:
+        return
+    sql.run(
+        """INSERT INTO metering_connectiontally AS tally
+             (account_id, period_id, unit, connection_id, contacts, only_here)
+           SELECT %s::bigint, new.*
+           FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::bigint[], %s::bigint[]) AS new
+           ON CONFLICT (account_id, period_id, unit, connection_id)
+           DO UPDATE SET contacts = tally.contacts + excluded.contacts,
+                         only_here = tally.only_here + excluded.only_here""",
+        (
+            account_id,
+            [period_id for (period_id, _, _), _ in differences],
+            [unit.value for (_, unit, _), _ in differences],
+            [connection_id for (_, _, connection_id), _ in differences],
+            [contacts for _, (contacts, _) in differences],
+            [only_here for _, (_, only_here) in differences],
+        ),
+    )
+
+
+def _add_to_periods(account_id: int, decision: Decision, changes: TallyChanges) -> None:
+    totals: dict[int, list[int]] = {}
+    for (period_id, _, _), events in decision.events_by_kind.items():
+        totals.setdefault(period_id, [0, 0, 0, 0])[0] += events
+    for (period_id, unit), contacts in changes.contacts.items():
+        totals.setdefault(period_id, [0, 0, 0, 0])[1 if unit is ContactUnit.ACTIVE else 2] += contacts
+    for (period_id, _), carried_in in changes.carried_in.items():
+        totals.setdefault(period_id, [0, 0, 0, 0])[3] += carried_in
+    moved = sorted((period_id, row) for period_id, row in totals.items() if any(row))
+    if not moved:
+        return
+    sql.run(
+        """UPDATE metering_billingperiod AS period
+           SET app_connector_events = period.app_connector_events + new.events,
+               active_contacts = period.active_contacts + new.active,
+               activated_contacts = period.activated_contacts + new.activated,
+               carried_in = period.carried_in + new.carried_in
+           FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
+             AS new (period_id, events, active, activated, carried_in)
+           WHERE period.account_id = %s AND period.id = new.period_id""",
+        (
+            [period_id for period_id, _ in moved],
+            *([row[place] for _, row in moved] for place in range(4)),
+            account_id,
+        ),
+    )
+
+
+def _add_to_event_tallies(account_id: int, decision: Decision) -> None:
+    if decision.events_by_kind:
+        kinds = sorted(decision.events_by_kind.items())
+        sql.run(
+            """INSERT INTO metering_eventtally AS tally (account_id, period_id, connection_id, type, events)
+               SELECT %s::bigint, new.* FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::bigint[]) AS new
+               ON CONFLICT (account_id, period_id, connection_id, type)
+               DO UPDATE SET events = tally.events + excluded.events""",
+            (account_id, *([key[place] for key, _ in kinds] for place in range(3)), [n for _, n in kinds]),
+        )
+    if decision.events_by_day:
+        days = sorted(decision.events_by_day.items())
+        sql.run(
+            """INSERT INTO metering_connectionday AS tally (account_id, connection_id, day, type, events)
+               SELECT %s::bigint, new.* FROM unnest(%s::bigint[], %s::date[], %s::smallint[], %s::bigint[]) AS new
+               ON CONFLICT (account_id, connection_id, day, type)
+               DO UPDATE SET events = tally.events + excluded.events""",
+            (account_id, *([key[place] for key, _ in days] for place in range(3)), [n for _, n in days]),
+        )
+
+
+def _touch_contacts(account_id: int, decision: Decision, ids: dict[int, int]) -> None:
+    if decision.engaged:
+        engaged = sorted((ids.get(contact, contact), at) for contact, at in decision.engaged.items())
+        sql.run(
+            """UPDATE metering_contact AS contact SET last_engaged_at = new.at
+               FROM unnest(%s::bigint[], %s::timestamptz[]) AS new (id, at)
+               WHERE contact.account_id = %s AND contact.id = new.id
+                 AND (contact.last_engaged_at IS NULL OR contact.last_engaged_at < new.at)""",
+            ([contact for contact, _ in engaged], [at for _, at in engaged], account_id),
+        )
+    if decision.origins:
+        origins = sorted((ids.get(contact, contact), origin) for contact, origin in decision.origins.items())
+        sql.run(
+            """UPDATE metering_contact AS contact SET origin = new.origin
+               FROM unnest(%s::bigint[], %s::text[]) AS new (id, origin)
+               WHERE contact.account_id = %s AND contact.id = new.id AND contact.origin = ''""",
+            ([contact for contact, _ in origins], [origin for _, origin in origins], account_id),
+        )
+
+
+def _touch_meter(account_id: int, *, new_contacts: int, live: bool) -> None:
+    if not new_contacts and not live:
+        return
+    sql.run(
+        """UPDATE metering_accountmeter
+           SET contacts_known = contacts_known + %s, holds_live_events = holds_live_events OR %s
+           WHERE account_id = %s""",
+        (new_contacts, live, account_id),
+    )
+
+
+def _with_ids(registers: Mapping[StateKey, Register], ids: dict[int, int]) -> dict[StateKey, Register]:
+    return {(ids.get(contact, contact), connection): row for (contact, connection), row in registers.items()}
+
+
+def _columns(rows: list[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _prior_columns(prior: Transition | None) -> tuple[bool | None, datetime | None, str]:
+    return (prior.holds, prior.at, prior.by) if prior else (None, None, "")
+
+
+def write_members(account_id: int, registers: Mapping[StateKey, Register]) -> None:
+    """Store memberships that changed."""
+    rows = [
+        (*key, last.holds, last.at, last.by, *_prior_columns(row.prior), last.refused_since)
+        for key, row in sorted(registers.items(), key=lambda item: item[0])
+        if (last := row.last) is not None
+    ]
+    if not rows:
+        return
+    sql.run(
+        """INSERT INTO metering_syncmember (account_id, contact_id, connection_id, holds, changed_at, changed_by,
+             prior_holds, prior_changed_at, prior_changed_by, refused_since)
+           SELECT %s::bigint, new.*
+           FROM unnest(%s::bigint[], %s::bigint[], %s::bool[], %s::timestamptz[], %s::text[],
+                       %s::bool[], %s::timestamptz[], %s::text[], %s::timestamptz[]) AS new
+           ON CONFLICT (account_id, contact_id, connection_id) DO UPDATE
+           SET holds = excluded.holds, changed_at = excluded.changed_at, changed_by = excluded.changed_by,
+               prior_holds = excluded.prior_holds, prior_changed_at = excluded.prior_changed_at,
+               prior_changed_by = excluded.prior_changed_by, refused_since = excluded.refused_since""",
+        (account_id, *_columns(rows)),
+    )
+
+
+def write_scores(account_id: int, registers: Mapping[StateKey, Register]) -> None:
+    """Store lead scores that changed."""
+    rows = [
+        (
+            *key,
+            last.holds,
+            last.at,
+            last.by,
+            *_prior_columns(row.prior),
+            last.value,
+            last.until,
+            row.prior.until if row.prior else None,
+        )
+        for key, row in sorted(registers.items(), key=lambda item: item[0])
+        if (last := row.last) is not None
+    ]
+    if not rows:
+        return
+    sql.run(
+        """INSERT INTO metering_leadscore (account_id, contact_id, connection_id, holds, changed_at, changed_by,
+             prior_holds, prior_changed_at, prior_changed_by, value, expires_at, prior_expires_at)
+           SELECT %s::bigint, new.*
+           FROM unnest(%s::bigint[], %s::bigint[], %s::bool[], %s::timestamptz[], %s::text[],
+                       %s::bool[], %s::timestamptz[], %s::text[], %s::float8[], %s::timestamptz[],
+                       %s::timestamptz[]) AS new
+           ON CONFLICT (account_id, contact_id, connection_id) DO UPDATE
+           SET holds = excluded.holds, changed_at = excluded.changed_at, changed_by = excluded.changed_by,
+               prior_holds = excluded.prior_holds, prior_changed_at = excluded.prior_changed_at,
+               prior_changed_by = excluded.prior_changed_by, value = excluded.value,
+               expires_at = excluded.expires_at, prior_expires_at = excluded.prior_expires_at""",
+        (account_id, *_columns(rows)),
+    )

@@ -1,0 +1,176 @@
+"""Load what deciding a batch of one account needs, in a handful of set-based statements."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from accounts.models import Account, Connection, ConnectionKind
+from metering import sql
+from metering.catalogue import ContactUnit, Effect
+from metering.counting import Counted, FirstCause
+from metering.facts import (
+    AccountFacts,
+    AccountState,
+    Arrival,
+    ConnectionFacts,
+    StateKey,
+    StoredEvent,
+)
+from metering.models import EventState
+from metering.transitions import Register, Transition
+
+_MEMBER_EFFECTS = (Effect.JOINS, Effect.IS_REFUSED, Effect.LEAVES)
+_SCORE_EFFECTS = (Effect.SETS_SCORE, Effect.CLEARS_SCORE)
+
+
+def account_facts(account: Account) -> AccountFacts:
+    """What intake knows of an account."""
+    return AccountFacts(
+        id=account.pk,
+        slug=account.slug,
+        signed_up_at=account.signed_up_at,
+        closed_at=account.closed_at,
+        timezone=account.timezone,
+    )
+
+
+def connection_facts(row: Connection) -> ConnectionFacts:
+    """What intake knows of a connection."""
+    return ConnectionFacts(
+        id=row.pk,
+        key=row.key,
+        keeps_members=row.kind == ConnectionKind.CONTACT_SYNC,
+        enabled=row.enabled,
+        switched_at=tuple(row.switched_at),
+        record_email_sent=row.record_email_sent,
+        score_expiry_days=row.score_expiry_days,
+    )
+
+
+def connections_of(account_id: int, keys: Iterable[str]) -> dict[str, ConnectionFacts]:
+    """The account's connections that a batch names, by key."""
+    rows = Connection.objects.filter(account_id=account_id, key__in=set(keys))
+    return {row.key: connection_facts(row) for row in rows}
+
+
+def load_stored(account: AccountFacts, arrivals: Sequence[Arrival]) -> AccountState:
+    """A state that knows which of these events are stored already."""
+    state = AccountState(account=account, stored={})
+    by_connection: dict[int, set[str]] = {}
+    for arrival in arrivals:
+        by_connection.setdefault(arrival.connection.id, set()).add(arrival.key)
+    for connection_id, keys in by_connection.items():
+        rows = sql.run(
+            """SELECT key, fingerprint, state FROM metering_event
+               WHERE account_id = %s AND connection_id = %s AND key = ANY(%s)""",
+            (account.id, connection_id, list(keys)),
+        )
+        for key, fingerprint, state_code in rows:
+            stored = StoredEvent(bytes(fingerprint), EventState(state_code).label)
+            state.stored[connection_id, key] = stored
+    return state
+
+
+def load_contacts(state: AccountState, arrivals: Sequence[Arrival]) -> None:
+    """The contacts that these arrivals name, and what is counted and known of them in the state's periods."""
+    identities = list({arrival.identity for arrival in arrivals})
+    rows = sql.run(
+        """SELECT identity, coalesce(alias_of_id, id) FROM metering_contact
+           WHERE account_id = %s AND identity = ANY(%s)""",
+        (state.account.id, identities),
+    )
+    state.contacts.update(rows)
+    contacts = list(set(state.contacts.values()))
+    if not contacts:
+        return
+    _load_counted(state, contacts)
+    effects = {arrival.type.effect for arrival in arrivals}
+    if effects.intersection(_MEMBER_EFFECTS):
+        state.members.update(
+            member_registers(state.account.id, _contacts_with(state, arrivals, _MEMBER_EFFECTS))
+        )
+    if effects.intersection(_SCORE_EFFECTS):
+        state.scores.update(
+            score_registers(state.account.id, _contacts_with(state, arrivals, _SCORE_EFFECTS))
+        )
+
+
+def _load_counted(state: AccountState, contacts: list[int]) -> None:
+    periods = [period.id for period in state.periods if period.id is not None and not period.closed]
+    rows = sql.run(
+        """SELECT period_id, unit, contact_id, connections, event_reasons, carried_reasons,
+                  first_at, first_source, first_key, first_type
+           FROM metering_countedcontact
+           WHERE account_id = %s AND period_id = ANY(%s) AND contact_id = ANY(%s)""",
+        (state.account.id, periods, contacts),
+    )
+    for row in rows:
+        counted = counted_from_row(row)
+        state.counted[counted.period_id, counted.unit, counted.contact] = counted
+
+
+def counted_from_row(row: tuple[Any, ...]) -> Counted:
+    """A counted contact as it is stored."""
+    period_id, unit, contact, connections, by_events, carried_in, first_at, source, key, kind = row
+    counted = Counted(
+        period_id,
+        ContactUnit(unit),
+        contact,
+        {
+            connection: [events, carried]
+            for connection, events, carried in zip(connections, by_events, carried_in, strict=True)
+        },
+        None if first_at is None else FirstCause(first_at, source, key, kind),
+    )
+    counted.stored = counted.standing()
+    return counted
+
+
+def _contacts_with(
+    state: AccountState, arrivals: Sequence[Arrival], effects: tuple[Effect, ...]
+) -> list[int]:
+    return list(
+        {
+            state.contacts[arrival.identity]
+            for arrival in arrivals
+            if arrival.type.effect in effects and arrival.identity in state.contacts
+        }
+    )
+
+
+def member_registers(account_id: int, contacts: list[int]) -> dict[StateKey, Register]:
+    """The memberships of contacts, as they are stored."""
+    rows = sql.run(
+        """SELECT contact_id, connection_id, changed_at, changed_by, holds, refused_since,
+                  prior_changed_at, prior_changed_by, prior_holds
+           FROM metering_syncmember WHERE account_id = %s AND contact_id = ANY(%s)""",
+        (account_id, contacts),
+    )
+    return {
+        (contact, connection): Register(
+            Transition(at, by, holds, refused_since=refused_since),
+            _prior(prior_at, prior_by, prior_holds, None),
+        )
+        for contact, connection, at, by, holds, refused_since, prior_at, prior_by, prior_holds in rows
+    }
+
+
+def score_registers(account_id: int, contacts: list[int]) -> dict[StateKey, Register]:
+    """The lead scores of contacts, as they are stored."""
+    rows = sql.run(
+        """SELECT contact_id, connection_id, changed_at, changed_by, holds, expires_at, value,
+                  prior_changed_at, prior_changed_by, prior_holds, prior_expires_at
+           FROM metering_leadscore WHERE account_id = %s AND contact_id = ANY(%s)""",
+        (account_id, contacts),
+    )
+    return {
+        (row[0], row[1]): Register(
+            Transition(row[2], row[3], row[4], until=row[5], value=row[6]),
+            _prior(row[7], row[8], row[9], row[10]),
+        )
+        for row in rows
+    }
+
+
+def _prior(at: datetime | None, by: str, holds: bool | None, until: datetime | None) -> Transition | None:
+    return None if at is None else Transition(at, by, bool(holds), until=until)

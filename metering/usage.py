@@ -1,0 +1,197 @@
+"""The read side: what an account has used, of what, and where it came from. No read counts raw events."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+
+from accounts.models import Account, Connection
+from metering import limits
+from metering.breakdown import breakdown
+from metering.catalogue import BY_CODE, BY_NAME, Family
+from metering.lock import locked
+from metering.models import AccountMeter, BillingPeriod, ConnectionDay, OutcomeTally, PeriodState
+from metering.periods import is_provisional, open_for
+from plans.models import Unit
+from plans.subscriptions import in_force, subscriptions_of
+
+
+class UnknownPeriod(LookupError):
+    """The account has no billing period that starts then."""
+
+
+@contextmanager
+def _one_snapshot() -> Iterator[None]:
+    """One consistent view for several queries: numbers that belong together are read together."""
+    with transaction.atomic():
+        if not connection.savepoint_ids:  # only an outermost transaction may choose
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield
+
+
+def clock_of(account: Account, now: datetime) -> datetime:
+    """The account's time: its own while history is imported, else the wall clock."""
+    meter = AccountMeter.objects.only("clock").get(account_id=account.pk)
+    return meter.clock or now
+
+
+def _current(account: Account, at: datetime) -> BillingPeriod | None:
+    periods = BillingPeriod.objects.filter(account_id=account.pk, starts_at__lte=at, ends_at__gt=at)
+    return periods.select_related("subscription__tier__plan").first()
+
+
+def ensure_current(account: Account, at: datetime) -> None:
+    """Open the period that contains an instant if nobody has. Raises `AccountBusy`."""
+    if _current(account, at) is None:
+        with locked(account.pk):
+            open_for(Account.objects.get(pk=account.pk), [at], at)
+
+
+def usage(account: Account, now: datetime) -> dict[str, Any]:
+    """An account's usage in its current billing period, in the shape of DESIGN section 7. Raises `AccountBusy`."""
+    at = clock_of(account, now)
+    ensure_current(account, at)
+    with _one_snapshot():
+        period = _current(account, at)
+        if period is None:
+            raise UnknownPeriod(f"no period of account {account.slug} contains {at}")
+        return _usage_of(account, period, at)
+
+
+def _usage_of(account: Account, period: BillingPeriod, at: datetime) -> dict[str, Any]:
+    unit = period.subscription.tier.plan.unit
+    used: int = getattr(period, unit)
+    carried_in = period.carried_in if unit == Unit.ACTIVE_CONTACTS else 0
+    before = BillingPeriod.objects.filter(account_id=account.pk, starts_at__lt=period.starts_at)
+    provisional = is_provisional(
+        account,
+        period,
+        before.order_by("-starts_at").first(),
+        in_force(subscriptions_of(account.pk), period.starts_at),
+        at,
+    )
+    return {
+        "account": account.slug,
+        "plan": period.subscription.tier.plan.key,
+        "tier": period.subscription.tier.key,
+        "unit": unit,
+        "period": {
+            "start": period.starts_at,
+            "end": period.ends_at,
+            "state": state_at(period, at),
+            "provisional": provisional,
+        },
+        "used": used,
+        "limit": period.limit,
+        "remaining": limits.remaining(used, period.limit),
+        "percent": limits.percent(used, period.limit),
+        "state": limits.standing(used, period.limit),
+        "carried_in": carried_in,
+        "new": used - carried_in,
+        **breakdown(period, unit),
+        "totals": totals(period),
+        "contacts_known": AccountMeter.objects.only("contacts_known")
+        .get(account_id=account.pk)
+        .contacts_known,
+        "outcomes": _outcomes(account, period),
+    }
+
+
+def state_at(period: BillingPeriod, at: datetime) -> str:
+    """A period's state by the clock: the stored one may lag behind until the scheduler has run."""
+    if period.state == PeriodState.OPEN and period.ends_at <= at:
+        return PeriodState.ENDED.value
+    return period.state
+
+
+def totals(period: BillingPeriod) -> dict[str, int]:
+    """A period's count in each of the three units, whatever the plan charges by."""
+    return {unit.value: getattr(period, unit) for unit in Unit}
+
+
+def _outcomes(account: Account, period: BillingPeriod) -> dict[str, int]:
+    tallies = OutcomeTally.objects.filter(account_id=account.pk, period_starts_at=period.starts_at)
+    return dict(tallies.order_by("outcome").values_list("outcome", "deliveries"))
+
+
+def period_row(period: BillingPeriod, at: datetime) -> dict[str, Any]:
+    """A period as a row of the history. The checksum is null until it is closed."""
+    tier = period.subscription.tier
+    unit = tier.plan.unit
+    used: int = getattr(period, unit)
+    carried_in = period.carried_in if unit == Unit.ACTIVE_CONTACTS else 0
+    return {
+        "start": period.starts_at,
+        "end": period.ends_at,
+        "state": state_at(period, at),
+        "plan": tier.plan.key,
+        "tier": tier.key,
+        "unit": unit,
+        "used": used,
+        "limit": period.limit,
+        "carried_in": carried_in,
+        "new": used - carried_in,
+        "totals": totals(period),
+        "checksum": period.checksum or None,
+    }
+
+
+def period_starting(account: Account, start: datetime) -> BillingPeriod:
+    """The period of an account that starts at an instant. Raises `UnknownPeriod`."""
+    periods = BillingPeriod.objects.select_related("subscription__tier__plan")
+    row = periods.filter(account_id=account.pk, starts_at=start).first()
+    if row is None:
+        raise UnknownPeriod(f"no period of account {account.slug} starts at {start}")
+    return row
+
+
+def account_state(account: Account, now: datetime) -> str:
+    """How an account stands in its current period; `ok` while it has none. Opens nothing."""
+    period = _current(account, clock_of(account, now))
+    if period is None:
+        return "ok"
+    return limits.standing(getattr(period, period.subscription.tier.plan.unit), period.limit)
+
+
+def connection_status(link: Connection, first_day: date, last_day: date) -> dict[str, Any]:
+    """What a connection did on whole local days, both inclusive: recorded events by family, type and day.
+
+    `contact_events` and `engagement_events` are the billable ones of their family; `by_type` and `daily` list every
+    type, and every day of the range.
+    """
+    tallies = ConnectionDay.objects.filter(
+        account_id=link.account_id, connection_id=link.pk, day__range=(first_day, last_day), events__gt=0
+    )
+    by_type: defaultdict[str, int] = defaultdict(int)
+    by_day: defaultdict[date, dict[str, int]] = defaultdict(dict)
+    for day, code, events in tallies.order_by("day", "type").values_list("day", "type", "events"):
+        by_type[BY_CODE[code].name] += events
+        by_day[day][BY_CODE[code].name] = events
+    days = (last_day - first_day).days + 1
+    return {
+        "connection": link.key,
+        "from": first_day,
+        "to": last_day,
+        **_billable_events(by_type),
+        "by_type": dict(sorted(by_type.items())),
+        "daily": [_day_row(first_day + timedelta(days=place), by_day) for place in range(days)],
+    }
+
+
+def _day_row(day: date, by_day: Mapping[date, dict[str, int]]) -> dict[str, Any]:
+    by_type = by_day.get(day, {})
+    return {"date": day, **_billable_events(by_type), "by_type": by_type}
+
+
+def _billable_events(by_type: Mapping[str, int]) -> dict[str, int]:
+    """The billable events of the two families that the Status page tells apart."""
+    events = {Family.CONTACT: 0, Family.ENGAGEMENT: 0}
+    for name, number in by_type.items():
+        kind = BY_NAME[name]
+        if kind.billable and kind.family in events:
+            events[kind.family] += number
+    return {"contact_events": events[Family.CONTACT], "engagement_events": events[Family.ENGAGEMENT]}

@@ -1,0 +1,116 @@
+"""Plans, their tiers, and which account is on which tier when."""
+
+from typing import ClassVar
+
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import (
+    DateTimeRangeField,
+    RangeBoundary,
+    RangeOperators,
+)
+from django.db import models
+from django.db.models import Func, Q
+
+from accounts.models import Account, AtLimitPolicy
+
+# A period must be closed before the one after it ends; February is the shortest month. See docs/decisions.
+MAX_GRACE_HOURS = 27 * 24
+
+
+class Unit(models.TextChoices):
+    """What a plan charges by (DESIGN section 2)."""
+
+    APP_CONNECTOR_EVENTS = "app_connector_events"
+    ACTIVE_CONTACTS = "active_contacts"
+    ACTIVATED_CONTACTS = "activated_contacts"
+
+
+class PeriodRule(models.TextChoices):
+    """Where billing periods begin (DESIGN section 6)."""
+
+    ANNIVERSARY = "anniversary"
+    CALENDAR_MONTH = "calendar_month"
+
+
+class TsTzRange(Func):
+    """A half-open range made of two timestamp columns."""
+
+    function = "TSTZRANGE"
+    output_field = DateTimeRangeField()
+
+
+class Plan(models.Model):
+    """Unit, period rule, at-limit policy and grace (hours in which an ended period still takes its own events)."""
+
+    key = models.CharField(max_length=60, unique=True)
+    name = models.CharField(max_length=100)
+    unit = models.CharField(max_length=24, choices=Unit)
+    period_rule = models.CharField(max_length=20, choices=PeriodRule)
+    at_limit = models.CharField(max_length=20, choices=AtLimitPolicy)
+    grace_hours = models.PositiveIntegerField(default=24)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="plan_grace_is_shorter_than_a_month", condition=Q(grace_hours__lte=MAX_GRACE_HOURS)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Tier(models.Model):
+    """A step of a plan. A null limit is unlimited; the price is per period, in EUR."""
+
+    plan = models.ForeignKey(Plan, models.PROTECT, related_name="tiers")
+    key = models.CharField(max_length=60)
+    limit = models.BigIntegerField(null=True, blank=True)
+    price = models.DecimalField(max_digits=12, decimal_places=2)
+    trial = models.BooleanField(default=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["plan", "key"], name="tier_key_is_unique_in_its_plan"),
+            models.CheckConstraint(
+                name="tier_limit_is_at_least_one", condition=Q(limit__isnull=True) | Q(limit__gte=1)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} ({self.pk})"
+
+
+class Subscription(models.Model):
+    """An account on a tier for the half-open time range `[starts_at, ends_at)`; a null end is not known yet.
+
+    The rule, anchor and zone that its billing periods follow are frozen here: a later change of the account's zone
+    moves days on pages, never the bounds of a period.
+    """
+
+    account = models.ForeignKey(Account, models.PROTECT, related_name="subscriptions")
+    tier = models.ForeignKey(Tier, models.PROTECT, related_name="subscriptions")
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True, blank=True)
+    period_rule = models.CharField(max_length=20, choices=PeriodRule)
+    anchor = models.DateTimeField()
+    timezone = models.CharField(max_length=64)
+    reason = models.TextField(blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            ExclusionConstraint(
+                name="subscription_one_at_a_time",
+                expressions=[
+                    ("account", RangeOperators.EQUAL),
+                    (TsTzRange("starts_at", "ends_at", RangeBoundary()), RangeOperators.OVERLAPS),
+                ],
+            ),
+            models.CheckConstraint(
+                name="subscription_starts_before_it_ends",
+                condition=Q(ends_at__isnull=True) | Q(starts_at__lt=models.F("ends_at")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"account {self.account_id} on tier {self.tier_id} from {self.starts_at:%Y-%m-%d} ({self.pk})"

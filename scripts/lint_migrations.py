@@ -1,0 +1,30 @@
+"""Fails if a migration of the apps named on the command line cannot run beside the old code.
+
+The linter's own command would have to be an installed app, in production too, and would take over
+`makemigrations`.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import django
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main(apps: list[str]) -> int:
+    """0 if all is well. What the linter found, it has printed."""
+    sys.path.insert(0, str(ROOT))
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "billing_site.settings")
+    django.setup()
+    from django_migration_linter import MigrationLinter
+
+    linter = MigrationLinter(str(ROOT), include_apps=apps, no_cache=True, quiet=["ok"])
+    linter.lint_all_migrations()
+    linter.print_summary()
+    return int(linter.has_errors)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
