@@ -67,7 +67,7 @@ def secret(name: str, *, development_value: str | None) -> str:
 
 
 def host_names(name: str, default: list[str]) -> list[str]:
-    """Comma-separated hosts, without scheme or port. Set to nothing: refused, for nobody could be answered."""
+    """Comma-separated hosts, without scheme or port. Nothing is refused: nobody would be answered."""
     if name not in os.environ:
         return default
     hosts = [host.strip() for host in text(name).split(",") if host.strip()]
@@ -80,7 +80,7 @@ def host_names(name: str, default: list[str]) -> list[str]:
 
 
 def web_address(name: str, default: str) -> str:
-    """The address of a site, such as https://billing.example.com, perhaps with a path; no slash at its end."""
+    """The address of a site, such as https://billing.example.com (a slash at its end is dropped)."""
     value = text(name, default).rstrip("/")
     if not _is_web_address(value):
         raise refuse(name, "say an address that begins with https:// or http:// and names a host.")
@@ -118,7 +118,7 @@ def request_header(name: str) -> str | None:
 
 
 def database(name: str) -> dict[str, Any] | None:
-    """The entry for DATABASES, or None if the variable is not set. Its value, with a password, is never shown."""
+    """The entry for DATABASES, or None without the variable. The value, with its password, is never shown."""
     value = text(name)
     if not value:
         return None
@@ -139,7 +139,7 @@ def database(name: str) -> dict[str, Any] | None:
 
 
 def mailers(name: str, default: str) -> dict[str, dict[str, Any]]:
-    """Django's MAILERS from one address, such as smtp+tls://user:password@mail.example.com. It is never shown."""
+    """Django's MAILERS from one address (smtp+tls://user:password@mail.example.com), which is never shown."""
     value = text(name, default)
     try:
         parsed = env.email_url_config(value)

@@ -5,6 +5,7 @@ all that a child has started can be ended by its group. Beside the children runs
 should we be killed.
 """
 
+import errno
 import os
 import select
 import signal
@@ -51,16 +52,21 @@ def serve_forever(
                 return _until_the_end(children, signals, listener, on_ready)
             finally:
                 _end(children, signals)
+                watch.kill()  # nothing is left to watch
 
 
 @contextmanager
 def _listener(host: str, port: int) -> Iterator[socket.socket]:
-    """The socket to serve on. We open it and gunicorn inherits it: a busy port is known before anything runs."""
+    """The socket to serve on. We open it and gunicorn inherits it: so a busy port is known at once."""
+    if not 0 <= port <= 65535:
+        raise CannotListen(f"Port {port} cannot be served: there are ports up to 65535.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        # create_server adds the address to the system's words; an unknown host has no number of the system's.
+        number = error.errno or 0
+        reason = os.strerror(number) if number in errno.errorcode else error.strerror
         raise CannotListen(
             f"Port {port} on {host} cannot be served: {reason}. Choose another with --port."
         ) from error
@@ -143,7 +149,7 @@ def _address(listener: socket.socket) -> tuple[str, int]:
 def _knock(listener: socket.socket) -> Iterator[socket.socket]:
     """A request that waits in the listener's queue: something to read on it means that the site is up."""
     with socket.create_connection(_address(listener)) as knock:
-        knock.sendall(b"HEAD /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        knock.sendall(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
         yield knock
 
 

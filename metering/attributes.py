@@ -1,4 +1,4 @@
-"""What the text of each attribute must look like: the rules of one attribute at a time, for both ways of reading.
+"""What the text of each attribute must look like, one attribute at a time, for both ways of reading.
 
 Subjects and identifiers, which are used outside envelopes too, have theirs in `identity`.
 """
@@ -43,9 +43,9 @@ def check_account(account: str) -> None:
 
 
 def read_time(text: str) -> datetime:
-    """The instant that `text`, RFC 3339 with an offset, names, in UTC and cut to microseconds. Raises `Fault`.
+    """The instant that `text`, RFC 3339 with an offset, names, in UTC. Raises `Fault`.
 
-    Cut, never rounded: an event at 23:59:59.9999999 belongs to that day and that period.
+    Cut to microseconds, never rounded: an event at 23:59:59.9999999 belongs to that day and that period.
     """
     match = _TIME.fullmatch(text)
     if match is None:

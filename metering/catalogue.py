@@ -35,6 +35,8 @@ class ContactUnit(IntEnum):
     ACTIVE = 1
     ACTIVATED = 2
 
+    __hash__ = int.__hash__  # Enum's own is several times slower, and intake looks up by unit for every event
+
 
 class Reason(IntEnum):
     """Why a contact counts: a bit each, so that a set of reasons is one number. Never renumber."""

@@ -1,7 +1,8 @@
 """Which characters a text may hold, and how to show a text that may hold others.
 
-The rule is DESIGN.md section 4: Unicode categories Cc Cf Cs Co Cn Zl Zp are refused everywhere. They cannot be seen
-(zero width, right-to-left marks), cannot be stored (NUL, lone surrogates) or have no meaning yet (unassigned).
+The rule is DESIGN.md section 4: Unicode categories Cc Cf Cs Co Cn Zl Zp are refused everywhere. They
+cannot be seen (zero width, right-to-left marks), cannot be stored (NUL, lone surrogates) or have no meaning
+yet (unassigned).
 """
 
 import unicodedata
@@ -27,7 +28,7 @@ def has_outer_space(text: str) -> bool:
 
 
 def shown(text: str, most: int = 60) -> str:
-    """At most `most` characters of `text`, fit to be stored and printed: what cannot be seen becomes U+FFFD."""
+    """At most `most` characters of `text`, fit to be stored and printed: U+FFFD for what cannot be seen."""
     cut = text if len(text) <= most else text[: most - 1] + "…"
     if cut.isprintable():
         return cut

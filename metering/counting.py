@@ -53,19 +53,22 @@ class Counted:
             carried = carried or carried_in > 0
         return Standing(mask, frozenset(self.reasons), carried)
 
-    def give(self, connection_id: int, reason: int, cause: FirstCause) -> bool:
-        """An event gives a reason; say whether that changed anything."""
+    def give(self, connection_id: int, reason: int, at: datetime, source: str, key: str, kind: int) -> bool:
+        """An event (its time, source, id and type) gives a reason; say whether that changed anything."""
         changed = False
         given = self.reasons.get(connection_id)
         if given is None:
-            self.reasons[connection_id] = [reason, 0]
+            self.reasons[connection_id] = [int(reason), 0]
             changed = True
         elif not given[BY_EVENTS] & reason:
             given[BY_EVENTS] |= reason
             changed = True
-        if self.first is None or cause < self.first:
-            self.first = cause
-            changed = True
+        first = self.first
+        if first is None or at <= first.at:
+            cause = FirstCause(at, source, key, kind)
+            if first is None or cause < first:
+                self.first = cause
+                changed = True
         return changed
 
     def carry(self, connection_id: int, reason: int, *, holds: bool) -> None:

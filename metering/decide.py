@@ -5,16 +5,16 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from metering.catalogue import ContactUnit, Effect, Reason
-from metering.counting import Counted, FirstCause
+from metering.counting import Counted
 from metering.facts import (
     AccountState,
     Arrival,
     Decision,
     PeriodFacts,
     StateKey,
+    StoredEvent,
     Verdict,
 )
-from metering.facts import StoredEvent as Stored
 from metering.transitions import Register, Transition, holds_at
 from plans.calendar import local_day
 
@@ -39,9 +39,7 @@ def judge(state: AccountState, arrival: Arrival, now: datetime) -> Verdict | Non
     """
     stored = state.stored.get((arrival.connection.id, arrival.key))
     if stored is not None:
-        if stored.fingerprint == arrival.fingerprint:
-            return Verdict("duplicate", first=stored.state)
-        return CONFLICT
+        return _repeated(stored, arrival)
     rejected = _rejected_by_circumstance(state, arrival, now)
     if rejected is not None:
         return rejected
@@ -49,6 +47,12 @@ def judge(state: AccountState, arrival: Arrival, now: datetime) -> Verdict | Non
     if switch is not None and not getattr(arrival.connection, switch):
         return IGNORED
     return None
+
+
+def _repeated(stored: StoredEvent, arrival: Arrival) -> Verdict:
+    if stored.fingerprint == arrival.fingerprint:
+        return Verdict("duplicate", first=stored.state)
+    return CONFLICT
 
 
 def _rejected_by_circumstance(state: AccountState, arrival: Arrival, now: datetime) -> Verdict | None:
@@ -91,63 +95,64 @@ class Clock(NamedTuple):
         return clock
 
 
-def instants_to_store(state: AccountState, arrivals: Sequence[Arrival], clock: Clock) -> list[datetime]:
-    """The times of all arrivals that will be stored: their periods must be open before `decide`."""
-    instants = []
+def judge_all(state: AccountState, arrivals: Sequence[Arrival], clock: Clock) -> list[Verdict | None]:
+    """Judge every arrival by what was stored before the batch; None: it is to be stored, unless an earlier one of
+    the batch has the same id. The periods of those must be in `state.periods` before `decide`."""
+    if clock.moves_until is None:
+        return [judge(state, arrival, clock.reading) for arrival in arrivals]
+    verdicts = []
     for arrival in arrivals:
         clock = clock.after(arrival.time)
-        if judge(state, arrival, clock.reading) is None:
-            instants.append(arrival.time)
-    return instants
+        verdicts.append(judge(state, arrival, clock.reading))
+    return verdicts
 
 
-def decide(state: AccountState, arrivals: Sequence[Arrival], clock: Clock) -> Decision:
-    """Decide every arrival in turn. Moves `state` on; the answer is what to say and what to write.
-
-    The period of every arrival that `instants_to_store` named must be in `state.periods`.
-    """
+def decide(state: AccountState, arrivals: Sequence[Arrival], judged: Sequence[Verdict | None]) -> Decision:
+    """Decide every arrival in turn. Moves `state` on; the answer is what to say and what to write."""
     decision = Decision()
-    for arrival in arrivals:
-        clock = clock.after(arrival.time)
-        verdict = judge(state, arrival, clock.reading)
+    for arrival, judgement in zip(arrivals, judged, strict=True):
+        verdict = judgement
         if verdict is None:
-            period = state.period_at(arrival.time)
-            if period is None:
-                raise LookupError(f"no period for {arrival.time}: its opening was forgotten")
-            verdict = _store(state, decision, arrival, period)
+            stored = state.stored.get((arrival.connection.id, arrival.key))
+            if stored is not None:
+                verdict = _repeated(stored, arrival)
+            else:
+                verdict = _store(state, decision, arrival)
         decision.verdicts.append(verdict)
     return decision
 
 
-def _store(state: AccountState, decision: Decision, arrival: Arrival, period: PeriodFacts) -> Verdict:
+def _store(state: AccountState, decision: Decision, arrival: Arrival) -> Verdict:
+    period = state.period_at(arrival.time)
+    if period is None:
+        raise LookupError(f"no period for {arrival.time}: its opening was forgotten")
     verdict = LATE if period.closed else RECORDED
     contact = state.contacts.get(arrival.identity)
     if contact is None:
         contact = -1 - len(decision.new_contacts)
         state.contacts[arrival.identity] = contact
         decision.new_contacts[arrival.identity] = (contact, arrival.display)
-    state.stored[arrival.connection.id, arrival.key] = Stored(arrival.fingerprint, verdict.outcome)
-    decision.events.append((arrival, contact, None if period.closed else period.id))
-    if not period.closed:
-        _count(state, decision, arrival, contact, period)
+    state.stored[arrival.connection.id, arrival.key] = StoredEvent(arrival.fingerprint, verdict.outcome)
+    period_id = None if period.closed else period.id
+    decision.events.append((arrival, contact, period_id))
+    if period_id is not None:
+        _count(state, decision, arrival, contact, period_id)
         day = local_day(arrival.time, state.account.timezone)
         decision.events_by_day[arrival.connection.id, day, arrival.stored_type] += 1
-    _take_effect(state, decision, arrival, contact)
+    if arrival.type.effect is not Effect.NONE:
+        _take_effect(state, decision, arrival, contact)
     return verdict
 
 
-def _count(
-    state: AccountState, decision: Decision, arrival: Arrival, contact: int, period: PeriodFacts
-) -> None:
-    period_id = period.id
-    assert period_id is not None
-    kind = arrival.type
+def _count(state: AccountState, decision: Decision, arrival: Arrival, contact: int, period_id: int) -> None:
+    kind, connection = arrival.type, arrival.connection
     if kind.billable:
-        decision.events_by_kind[period_id, arrival.connection.id, arrival.stored_type] += 1
+        decision.events_by_kind[period_id, connection.id, arrival.stored_type] += 1
     if kind.unit is not None and kind.reason is not None:
         row = _counted(state, period_id, kind.unit, contact)
-        cause = FirstCause(arrival.time, arrival.connection.key, arrival.key, arrival.stored_type)
-        if row.give(arrival.connection.id, kind.reason, cause):
+        if row.give(
+            connection.id, kind.reason, arrival.time, connection.key, arrival.key, arrival.stored_type
+        ):
             decision.counted[id(row)] = row
 
 

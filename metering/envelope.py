@@ -1,8 +1,8 @@
 """The first stage of intake: bytes → events or refusals, one for each item of the batch, in its order.
 
-CloudEvents 1.0 JSON (DESIGN.md section 7). A batch in which everything is right is decoded in one go. If anything at all
-is wrong with it, it is read once more, item by item, so that one bad item does not cost its neighbours; that way alone
-refuses. What exists (types, connections, accounts) is not known here, nor what the time is.
+CloudEvents 1.0 JSON (DESIGN.md section 7). A batch in which everything is right is decoded in one go. If
+anything at all is wrong with it, it is read once more, item by item, so that one bad item does not cost its
+neighbours; that way alone refuses. What exists (types, connections, accounts) is unknown here, and the time.
 """
 
 import re
@@ -122,8 +122,8 @@ _STRING: Final = msgspec.json.Decoder(str)
 def read(body: bytes, *, single: bool | None) -> list[Event | Refusal]:
     """What each item of `body` is, in order; `[]` for an empty batch.
 
-    `single` comes from the media type: True for one event, False for a batch, None for either. Raises `BadBody` for
-    a body of which nothing can be read.
+    `single` comes from the media type: True for one event, False for a batch, None for either. Raises
+    `BadBody` for a body of which nothing can be read.
     """
     if len(body) > MAX_BODY:
         raise BadBody("body_too_large", f"A body has at most {MAX_BODY} bytes, inflated.", 413)
@@ -145,8 +145,8 @@ def read(body: bytes, *, single: bool | None) -> list[Event | Refusal]:
 def _read_clean(body: bytes, decode: Callable[[bytes], list[_CleanEvent]]) -> list[Event | Refusal] | None:
     """The events of a body without any fault, or None: then look again, slowly.
 
-    Decoding stops at the first item that is no event. The shortest event has 97 bytes, so even a full body of too
-    many of them needs some 50 MB.
+    Decoding stops at the first item that is no event. The shortest event has 97 bytes, so even a full body of
+    too many of them needs some 125 MB.
     """
     try:
         items = decode(body)

@@ -20,7 +20,7 @@ MAX_DIGITS: Final = 30
 """Digits of a number as written, exponent aside."""
 
 MAX_EXPONENT: Final = 300
-"""The exponent of a number lies below this, either way, so that 30 digits with it still fit a float, nearly."""
+"""The exponent of a number as written lies below this, either way."""
 
 _WILD_NUMBER: Final = re.compile(
     rb"[0-9](?:(?:\.?[0-9]){30}|[eE][+-]?0*+(?:[3-9][0-9][0-9]|[1-9][0-9]{3}))"  # from 31 digits, from 1e300
@@ -40,8 +40,8 @@ class BadData(ValueError):
 def read(text: bytes) -> dict[str, Any] | None:
     """The object that `text`, one JSON value without white space around it, stands for; None if it is empty.
 
-    The text is judged before it is decoded, so what is refused costs no memory. Raises `BadData`, also for text that
-    is not well-formed JSON.
+    The text is judged before it is decoded, so what is refused costs no memory. Raises `BadData`, also for
+    text that is not well-formed JSON.
     """
     if not text.startswith(b"{"):
         raise BadData("bad_data", "data must be an object.")

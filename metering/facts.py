@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
 from metering.catalogue import ContactUnit, EventType
 from metering.counting import Counted
 from metering.transitions import Register
@@ -56,7 +58,7 @@ class PeriodFacts:
     provisional: bool
 
 
-class Arrival(NamedTuple):
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """A well-formed event of a known connection and type, about to be decided.
 
     `type` is what it means (a score set to 0 means that it is cleared), `stored_type` what it was called. `score` is

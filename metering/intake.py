@@ -11,26 +11,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import msgspec
 from django.db import transaction
 
 from accounts.models import Account
 from metering import limits, sql
-from metering.decide import Clock, decide, instants_to_store
+from metering.decide import Clock, decide, judge_all
 from metering.envelope import Event, Refusal
 from metering.facts import Arrival, Verdict
 from metering.lock import locked
 from metering.models import BillingPeriod
-from metering.periods import current_bounds, effective_limit, open_for
+from metering.periods import effective_limit, open_for
 from metering.quarantine import quarantine, resolve_quarantined
 from metering.record import record
 from metering.rename import rename
 from metering.resolve import refuse, resolve
 from metering.state import account_facts, connections_of, load_contacts, load_stored
-from plans.subscriptions import in_force, subscriptions_of
+from plans.models import Subscription
+from plans.subscriptions import bounds, in_force, subscriptions_of
 
 
-@dataclass(frozen=True, slots=True)
-class ItemOutcome:
+class ItemOutcome(msgspec.Struct, frozen=True, gc=False):
     """What became of one item. `id` is None if it could not be read."""
 
     index: int
@@ -129,17 +130,23 @@ def take_in_for(
     """Take in the items of one account, in one transaction under its lock. Raises `AccountBusy`."""
     with locked(account.pk) as meter:
         account = Account.objects.get(pk=account.pk)
+        subscriptions = subscriptions_of(account.pk)
         clock = Clock(meter.clock or now)
-        before = summary(account, clock.reading)
-        outcomes = take_in_locked(account, items, clock, live=meter.clock is None)
-        after = summary(account, clock.reading, used_before=before.used)
+        before = summary(account, subscriptions, clock.reading).used if dry_run else 0
+        outcomes = take_in_locked(account, subscriptions, items, clock, live=meter.clock is None)
+        after = summary(account, subscriptions, clock.reading, used_before=before)
         if dry_run:
             transaction.set_rollback(True)
     return outcomes, after
 
 
 def take_in_locked(
-    account: Account, items: Sequence[Event | Refusal], clock: Clock, *, live: bool
+    account: Account,
+    subscriptions: list[Subscription],
+    items: Sequence[Event | Refusal],
+    clock: Clock,
+    *,
+    live: bool,
 ) -> list[ItemOutcome]:
     """Take in the items of an account whose lock the caller holds. `live`: they come by the wall clock."""
     refusals = [item for item in items if isinstance(item, Refusal)]
@@ -148,27 +155,33 @@ def take_in_locked(
     arrivals, unresolved = resolve(events.values(), connections)
     refusals += unresolved
     outcomes = _rejections(refusals)
-    for arrival, verdict in _decide_and_record(account, arrivals, clock, live=live):
+    for arrival, verdict in _decide_and_record(account, subscriptions, arrivals, clock, live=live):
         outcomes.append(ItemOutcome(arrival.index, arrival.key, verdict))
         if verdict.outcome == "rejected":
             refusals.append(refuse(events[arrival.index], verdict.code, verdict.field, verdict.detail))
     reading = clock.after_all(arrivals).reading
-    _tally(account, outcomes, reading)
+    _tally(account, subscriptions, outcomes, reading)
     quarantine(account.pk, refusals, reading)
     return outcomes
 
 
 def _decide_and_record(
-    account: Account, arrivals: Sequence[Arrival], clock: Clock, *, live: bool
+    account: Account,
+    subscriptions: list[Subscription],
+    arrivals: Sequence[Arrival],
+    clock: Clock,
+    *,
+    live: bool,
 ) -> Iterator[tuple[Arrival, Verdict]]:
     """Load, decide and write; anew after each rename, which changes who an address means."""
     for part in _until_renames(arrivals):
         state = load_stored(account_facts(account), part)
-        instants = instants_to_store(state, part, clock)
+        judged = judge_all(state, part, clock)
+        instants = [arrival.time for arrival, verdict in zip(part, judged, strict=True) if verdict is None]
         if instants:
-            state.periods = open_for(account, instants, clock.reading)
-        load_contacts(state, part)
-        decision = decide(state, part, clock)
+            state.periods = open_for(account, subscriptions, instants, clock.reading)
+            load_contacts(state, part)
+        decision = decide(state, part, judged)
         clock = clock.after_all(part)
         record(account.pk, decision, received_at=clock.reading, live=live)
         if decision.events:
@@ -189,12 +202,14 @@ def _until_renames(arrivals: Sequence[Arrival]) -> Iterator[Sequence[Arrival]]:
         yield arrivals[start:]
 
 
-def _tally(account: Account, outcomes: Sequence[ItemOutcome], at: datetime) -> None:
+def _tally(
+    account: Account, subscriptions: list[Subscription], outcomes: Sequence[ItemOutcome], at: datetime
+) -> None:
     """Add deliveries by outcome to the period that is current, whether it is opened or not."""
     counts = sorted(Counter(item.verdict.outcome for item in outcomes).items())
     if not counts:
         return
-    start, _ = current_bounds(account.pk, at)
+    start, _ = bounds(in_force(subscriptions, at), at)
     sql.run(
         """INSERT INTO metering_outcometally AS tally (account_id, period_starts_at, outcome, deliveries)
            SELECT %s::bigint, %s::timestamptz, new.* FROM unnest(%s::text[], %s::bigint[]) AS new
@@ -204,9 +219,11 @@ def _tally(account: Account, outcomes: Sequence[ItemOutcome], at: datetime) -> N
     )
 
 
-def summary(account: Account, at: datetime, *, used_before: int = 0) -> UsageSummary:
+def summary(
+    account: Account, subscriptions: list[Subscription], at: datetime, *, used_before: int = 0
+) -> UsageSummary:
     """Where an account stands in the period that contains an instant; nothing used if that is not opened."""
-    subscription = in_force(subscriptions_of(account.pk), at)
+    subscription = in_force(subscriptions, at)
     unit, used, limit = subscription.tier.plan.unit, 0, effective_limit(account, subscription)
     period = BillingPeriod.objects.filter(account_id=account.pk, starts_at__lte=at, ends_at__gt=at).first()
     if period is not None:

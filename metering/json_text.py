@@ -1,8 +1,8 @@
 """JSON that may be hostile: judged as text, and cut into items, before any of it becomes objects.
 
 4 MiB of `{},{},…` is 127 MiB of Python objects, and JSON nested 5,000 deep ends a recursive parser
-(RELIABILITY.md section 0, findings 7 and 9). So depth and number are found by counting brackets, and the grammar is
-checked by msgspec while it skips over values that it leaves as text.
+(RELIABILITY.md section 0, findings 7 and 9). So depth and number are found by counting brackets, and the
+grammar is checked by msgspec while it skips over values that it leaves as text.
 """
 
 import hashlib
@@ -25,14 +25,14 @@ MAX_DEPTH: Final = 1_000
 
 WHITE_SPACE: Final = b" \t\n\r"
 
-# Text is looked at in windows: 8 MiB of `"",` split at once would be a list of 45 MB. One holds any `data` whole.
+# Text is looked at in windows: 8 MiB of `"",` split at once would be a list of 45 MB.
 _WINDOW: Final = 256 * 2**10
-_OPENING, _CLOSING, _COMMA = b"[{", b"]}", b","[0]
+_OPENING, _CLOSING = b"[{", b"]}"
 _NOT_STRUCTURE: Final = bytes(set(range(256)) - set(_OPENING + _CLOSING + b","))
-_ANY_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-_UP_TO_LONE_SURROGATE: Final = re.compile(
-    rb"(?:[^\\]++|\\[^u]|\\u(?![dD][89a-fA-F])|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+"
-)
+_HALF = rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+_PAIR = rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_SURROGATE: Final = re.compile(_HALF)
+_UP_TO_LONE_SURROGATE: Final = re.compile(rb"(?:[^\\]++|\\[^u]|(?!" + _HALF + rb")\\u|" + _PAIR + rb")*+")
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
 _LONE_SURROGATE_BYTES: Final = len(rb"\ud800")
 _ANYTHING: Final = msgspec.json.Decoder(msgspec.Raw)
@@ -52,8 +52,8 @@ class BadBody(ValueError):
 class Item:
     """One value of a batch, still JSON text.
 
-    `readable` is `given` with every lone surrogate escape turned into an escaped NUL: no decoder takes the one, every
-    one takes the other, and both are refused wherever either is.
+    `readable` is `given` with every lone surrogate escape turned into an escaped NUL: msgspec takes the one
+    nowhere and the other everywhere, and our rules refuse both in the same places.
     """
 
     __slots__ = ("given", "readable")
@@ -65,8 +65,8 @@ class Item:
     def ascii(self, most: int) -> bytes:
         """The item in at most `most` bytes of ASCII JSON: as it was given, but for escaped characters.
 
-        One too long becomes an object of its length, its fingerprint and its first kilobyte, so that it is still JSON
-        and still told apart from others. `most` is at least 8 KiB.
+        One too long becomes an object of its length, its fingerprint and its first kilobyte, so that it is
+        still JSON and still told apart from others. `most` is at least 8 KiB.
         """
         if len(self.given) <= most:
             escaped = _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], self.given.decode()).encode(
@@ -102,7 +102,9 @@ def split(body: bytes, *, single: bool | None) -> Iterator[Item]:
         raise BadBody("too_deep", "The body is nested too deeply.") from None
     except msgspec.DecodeError as error:
         # msgspec names the byte and quotes nothing.
-        raise BadBody("bad_json", f"The body is not JSON: {error}.") from None
+        raise BadBody(
+            "bad_json", f"The body is not JSON: {str(error).removeprefix('JSON is malformed: ')}."
+        ) from None
     if kind == b"{" and single is not False:
         return _items(body, readable, [whole])
     wanted = {
@@ -154,7 +156,7 @@ def openings(text: bytes) -> int:
 
 
 def outside_strings(text: bytes) -> Iterator[bytes]:
-    """JSON `text`, window by window, with what is inside its strings left out and one `"` left for each of them."""
+    """JSON `text`, window by window, without what is inside its strings; one `"` is left for each."""
     without_escapes = text.replace(rb"\\", b"").replace(rb"\"", b"")
     inside = 0
     for begin in range(0, len(without_escapes), _WINDOW):
@@ -182,23 +184,16 @@ def depth(text: bytes) -> int:
 
 def _without_lone_surrogates(body: bytes) -> bytes:
     """`body`, byte for byte as long, with every escape of half a surrogate pair turned into `\\u0000`."""
-    if _ANY_SURROGATE.search(body) is None:
+    if _SURROGATE.search(body) is None:
         return body
     marked = bytearray(body)
     position = 0
-    while (position := _end_of_match(marked, position)) < len(marked):
-        end = position + _LONE_SURROGATE_BYTES
-        if not _ANY_SURROGATE.match(marked, position) or end > len(marked):
-            break  # a backslash that ends the body: not JSON, which the decoder will say
-        marked[position:end] = rb"\u0000"
-        position = end
+    while up_to := _UP_TO_LONE_SURROGATE.match(marked, position):
+        position = up_to.end() + _LONE_SURROGATE_BYTES
+        if _SURROGATE.match(marked, up_to.end()) is None:
+            break  # the end, or a backslash right before it: then the decoder will say that this is no JSON
+        marked[up_to.end() : position] = rb"\u0000"
     return bytes(marked)
-
-
-def _end_of_match(marked: bytearray, position: int) -> int:
-    """Where the next lone surrogate begins, at or after `position`, or the end."""
-    match = _UP_TO_LONE_SURROGATE.match(marked, position)
-    return match.end() if match else position
 
 
 def _items(body: bytes, readable: bytes, values: list[Any]) -> Iterator[Item]:

@@ -232,10 +232,6 @@ class CountedContact(GrowingTable):
                 & Q(connections__len=F("carried_reasons__len")),
             ),
         ]
-        indexes: ClassVar = [
-            # All periods of one contact: renaming, and why it counts.
-            models.Index(fields=["account", "contact"], name="counted_of_contact")
-        ]
 
     def __str__(self) -> str:
         return f"contact {self.contact_id} in period {self.period_id}, unit {self.unit}"

@@ -5,7 +5,7 @@ repaired by the next run.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from accounts.models import Account
@@ -26,18 +26,14 @@ def effective_limit(account: Account, subscription: Subscription) -> int | None:
     return account.limit_override if account.limit_override is not None else subscription.tier.limit
 
 
-def current_bounds(account_id: int, at: datetime) -> tuple[datetime, datetime]:
-    """The billing period `[start, end)` that contains an instant, whether it is opened or not."""
-    return bounds(in_force(subscriptions_of(account_id), at), at)
-
-
-def open_for(account: Account, instants: Iterable[datetime], now: datetime) -> list[PeriodFacts]:
+def open_for(
+    account: Account, subscriptions: list[Subscription], instants: Iterable[datetime], now: datetime
+) -> list[PeriodFacts]:
     """The periods of these instants, opened as far as they may still be; in order of time.
 
     The first period of an account may be any; after that, each period up to the newest instant is opened in turn. A
     period whose grace is over is closed, opened or not.
     """
-    subscriptions = subscriptions_of(account.pk)
     recent = BillingPeriod.objects.filter(account_id=account.pk, ends_at__gt=now - _LOOK_BACK)
     rows = list(recent.order_by("starts_at"))
     newest = (
@@ -46,8 +42,8 @@ def open_for(account: Account, instants: Iterable[datetime], now: datetime) -> l
         else BillingPeriod.objects.filter(account_id=account.pk).order_by("-starts_at").first()
     )
     never_opened: list[PeriodFacts] = []
-    for at in sorted(set(instants)):
-        if _covers(rows, at) or any(period.starts_at <= at < period.ends_at for period in never_opened):
+    for at in sorted(set(_outside(rows, instants))):
+        if _covers(rows, at) or _covers(never_opened, at):
             continue
         if newest is not None and at >= newest.ends_at:
             while at >= newest.ends_at:
@@ -67,8 +63,17 @@ def open_for(account: Account, instants: Iterable[datetime], now: datetime) -> l
     return sorted([*never_opened, *known], key=lambda period: period.starts_at)
 
 
-def _covers(rows: list[BillingPeriod], at: datetime) -> bool:
+def _covers(rows: Sequence[BillingPeriod | PeriodFacts], at: datetime) -> bool:
     return any(row.starts_at <= at < row.ends_at for row in rows)
+
+
+def _outside(rows: list[BillingPeriod], instants: Iterable[datetime]) -> list[datetime]:
+    """The instants, usually none of thousands, that lie in none of these periods."""
+    outside = list(instants)
+    for row in reversed(rows):
+        start, end = row.starts_at, row.ends_at
+        outside = [at for at in outside if not start <= at < end]
+    return outside
 
 
 def _open(
@@ -136,7 +141,7 @@ def do_due_work(account: Account, as_of: datetime) -> bool:
     if newest is None:
         return False
     if newest.ends_at <= as_of:
-        open_for(account, [as_of], as_of)
+        open_for(account, subscriptions_of(account.pk), [as_of], as_of)
     unclosed = BillingPeriod.objects.filter(account_id=account.pk).exclude(state=PeriodState.CLOSED)
     ended = unclosed.filter(state=PeriodState.OPEN, ends_at__lte=as_of).update(state=PeriodState.ENDED)
     due = list(unclosed.filter(closes_at__lte=as_of).order_by("starts_at"))

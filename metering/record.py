@@ -83,7 +83,9 @@ def _insert_contacts(account_id: int, decision: Decision) -> dict[int, int]:
 
 
 def _copy_events(account_id: int, decision: Decision, ids: dict[int, int], received_at: datetime) -> None:
-    rows = [
+    recorded, late = EventState.RECORDED.value, EventState.LATE.value
+    by_key = sorted(decision.events, key=lambda row: (row[0].connection.id, row[0].key))
+    rows = (  # made while the server already writes the first of them
         (
             account_id,
             arrival.connection.id,
@@ -91,15 +93,15 @@ def _copy_events(account_id: int, decision: Decision, ids: dict[int, int], recei
             arrival.stored_type,
             ids.get(contact, contact),
             period_id,
-            EventState.LATE.value if period_id is None else EventState.RECORDED.value,
+            late if period_id is None else recorded,
             arrival.time,
             received_at,
             arrival.fingerprint,
             None if arrival.data is None else Jsonb(arrival.data, msgspec.json.encode),
         )
-        for arrival, contact, period_id in decision.events
-    ]
-    sql.copy_rows("metering_event", _EVENT_COLUMNS, sorted(rows, key=lambda row: row[1:3]))
+        for arrival, contact, period_id in by_key
+    )
+    sql.copy_rows("metering_event", _EVENT_COLUMNS, rows)
 
 
 def write_counted(account_id: int, changed: Iterable[Counted]) -> TallyChanges:

@@ -5,7 +5,7 @@ from datetime import datetime
 from metering import sql
 from metering.catalogue import ContactUnit, types_counting_for
 from metering.facts import StateKey
-from metering.models import BillingPeriod, LeadScore, SyncMember
+from metering.models import BillingPeriod, LeadScore, PeriodState, SyncMember
 from metering.record import write_members, write_scores
 from metering.state import member_registers, score_registers
 from metering.transitions import Register
@@ -89,16 +89,23 @@ def _merged(
 
 def _move_counts(account_id: int, old: int, new: int) -> None:
     """What only the old contact counted in open and ended periods, and the events that gave it."""
+    unclosed = BillingPeriod.objects.filter(account_id=account_id).exclude(state=PeriodState.CLOSED)
     moved = sql.run(
         """UPDATE metering_countedcontact AS counted SET contact_id = %s
-           FROM metering_billingperiod AS period
-           WHERE counted.account_id = %s AND counted.contact_id = %s AND period.account_id = counted.account_id
-             AND period.id = counted.period_id AND period.state <> 'closed'
+           WHERE counted.account_id = %s AND counted.period_id = ANY(%s) AND counted.unit = ANY(%s::smallint[])
+             AND counted.contact_id = %s
              AND NOT EXISTS (SELECT FROM metering_countedcontact AS theirs
                              WHERE theirs.account_id = counted.account_id AND theirs.period_id = counted.period_id
                                AND theirs.unit = counted.unit AND theirs.contact_id = %s)
            RETURNING counted.period_id, counted.unit""",
-        (new, account_id, old, new),
+        (
+            new,
+            account_id,
+            list(unclosed.values_list("pk", flat=True)),
+            [unit.value for unit in ContactUnit],
+            old,
+            new,
+        ),
     )
     for period_id, unit in moved:
         types = [row.code for row in types_counting_for(ContactUnit(unit))]

@@ -56,27 +56,34 @@ def connections_of(account_id: int, keys: Iterable[str]) -> dict[str, Connection
 def load_stored(account: AccountFacts, arrivals: Sequence[Arrival]) -> AccountState:
     """A state that knows which of these events are stored already."""
     state = AccountState(account=account, stored={})
-    by_connection: dict[int, set[str]] = {}
-    for arrival in arrivals:
-        by_connection.setdefault(arrival.connection.id, set()).add(arrival.key)
-    for connection_id, keys in by_connection.items():
-        rows = sql.run(
-            """SELECT key, fingerprint, state FROM metering_event
-               WHERE account_id = %s AND connection_id = %s AND key = ANY(%s)""",
-            (account.id, connection_id, list(keys)),
-        )
-        for key, fingerprint, state_code in rows:
-            stored = StoredEvent(bytes(fingerprint), EventState(state_code).label)
-            state.stored[connection_id, key] = stored
+    # One look-up by key per event, whatever the planner believes of a table that it has no statistics for yet.
+    rows = sql.run(
+        """WITH found AS MATERIALIZED (
+             SELECT sent.connection_id, sent.key,
+                    (SELECT event.fingerprint || int2send(event.state) FROM metering_event AS event
+                     WHERE event.account_id = %s AND event.connection_id = sent.connection_id
+                       AND event.key = sent.key) AS stored
+             FROM unnest(string_to_array(%s, E'\\x1f')::bigint[], string_to_array(%s, E'\\x1f'))
+               AS sent (connection_id, key))
+           SELECT connection_id, key, stored FROM found WHERE stored IS NOT NULL""",
+        (
+            account.id,
+            sql.joined(str(arrival.connection.id) for arrival in arrivals),
+            sql.joined(arrival.key for arrival in arrivals),
+        ),
+    )
+    for connection_id, key, stored in rows:
+        label = EventState(int.from_bytes(stored[-2:])).label
+        state.stored[connection_id, key] = StoredEvent(bytes(stored[:-2]), label)
     return state
 
 
 def load_contacts(state: AccountState, arrivals: Sequence[Arrival]) -> None:
     """The contacts that these arrivals name, and what is counted and known of them in the state's periods."""
-    identities = list({arrival.identity for arrival in arrivals})
+    identities = sql.joined({arrival.identity for arrival in arrivals})
     rows = sql.run(
         """SELECT identity, coalesce(alias_of_id, id) FROM metering_contact
-           WHERE account_id = %s AND identity = ANY(%s)""",
+           WHERE account_id = %s AND identity = ANY(string_to_array(%s, E'\\x1f'))""",
         (state.account.id, identities),
     )
     state.contacts.update(rows)
@@ -97,16 +104,18 @@ def load_contacts(state: AccountState, arrivals: Sequence[Arrival]) -> None:
 
 def _load_counted(state: AccountState, contacts: list[int]) -> None:
     periods = [period.id for period in state.periods if period.id is not None and not period.closed]
-    rows = sql.run(
-        """SELECT period_id, unit, contact_id, connections, event_reasons, carried_reasons,
-                  first_at, first_source, first_key, first_type
-           FROM metering_countedcontact
-           WHERE account_id = %s AND period_id = ANY(%s) AND contact_id = ANY(%s)""",
-        (state.account.id, periods, contacts),
-    )
-    for row in rows:
-        counted = counted_from_row(row)
-        state.counted[counted.period_id, counted.unit, counted.contact] = counted
+    wanted = sql.literal_array(contacts)
+    for period_id in periods:
+        for unit in ContactUnit:
+            rows = sql.run(
+                """SELECT period_id, unit, contact_id, connections, event_reasons, carried_reasons,
+                          first_at, first_source, first_key, first_type
+                   FROM metering_countedcontact
+                   WHERE account_id = %s AND period_id = %s AND unit = %s AND contact_id = ANY(%s::bigint[])""",
+                (state.account.id, period_id, unit.value, wanted),
+            )
+            for row in rows:
+                state.counted[period_id, unit, row[2]] = counted_from_row(row)
 
 
 def counted_from_row(row: tuple[Any, ...]) -> Counted:

@@ -1,12 +1,9 @@
 """The read side: what an account has used, of what, and where it came from. No read counts raw events."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
-
-from django.db import connection, transaction
 
 from accounts.models import Account, Connection
 from metering import limits
@@ -15,22 +12,13 @@ from metering.catalogue import BY_CODE, BY_NAME, Family
 from metering.lock import locked
 from metering.models import AccountMeter, BillingPeriod, ConnectionDay, OutcomeTally, PeriodState
 from metering.periods import is_provisional, open_for
+from metering.sql import one_snapshot
 from plans.models import Unit
 from plans.subscriptions import in_force, subscriptions_of
 
 
 class UnknownPeriod(LookupError):
     """The account has no billing period that starts then."""
-
-
-@contextmanager
-def _one_snapshot() -> Iterator[None]:
-    """One consistent view for several queries: numbers that belong together are read together."""
-    with transaction.atomic():
-        if not connection.savepoint_ids:  # only an outermost transaction may choose
-            with connection.cursor() as cursor:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        yield
 
 
 def clock_of(account: Account, now: datetime) -> datetime:
@@ -48,14 +36,14 @@ def ensure_current(account: Account, at: datetime) -> None:
     """Open the period that contains an instant if nobody has. Raises `AccountBusy`."""
     if _current(account, at) is None:
         with locked(account.pk):
-            open_for(Account.objects.get(pk=account.pk), [at], at)
+            open_for(Account.objects.get(pk=account.pk), subscriptions_of(account.pk), [at], at)
 
 
 def usage(account: Account, now: datetime) -> dict[str, Any]:
     """An account's usage in its current billing period, in the shape of DESIGN section 7. Raises `AccountBusy`."""
     at = clock_of(account, now)
     ensure_current(account, at)
-    with _one_snapshot():
+    with one_snapshot():
         period = _current(account, at)
         if period is None:
             raise UnknownPeriod(f"no period of account {account.slug} contains {at}")

@@ -44,10 +44,13 @@ configure_uv() {
     export UV_CACHE_DIR="$PWD/.tools/cache" # a user without a home
 }
 
-# uv looks for Pythons on PATH and among its own; pyenv's are added at the end, for its shims hide them.
+# uv looks for Pythons on PATH and among its own; pyenv's are added at the end, for its shims hide them. Only those
+# that run: at a broken one uv gives up looking.
 find_python() {
-  for bin in "${PYENV_ROOT:-${HOME:-/nowhere}/.pyenv}"/versions/3.1[2-9].*/bin /opt/python*/bin; do
-    [ ! -x "$bin/python3" ] || PATH="$PATH:$bin"
+  for root in "${PYENV_ROOT:-}" "${HOME:-/nowhere}/.pyenv"; do
+    for bin in "$root"/versions/3.1[2-9].*/bin; do
+      "$bin/python3" --version >/dev/null 2>&1 && PATH="$PATH:$bin"
+    done
   done
   export PATH
   wanted=$(cat .python-version)

@@ -70,7 +70,7 @@ def _user_to_become(cluster: Path) -> pwd.struct_passwd | None:
     """Nobody to become unless we are root; then the owner of the data (if he still exists), else `nobody`."""
     if os.geteuid() != 0:
         return None
-    with suppress(FileNotFoundError, KeyError):
+    with suppress(OSError, KeyError):  # not there yet, or never to be: starting says why
         owner = cluster.stat().st_uid
         if owner != 0:
             return pwd.getpwuid(owner)

@@ -223,21 +223,21 @@ def _initialise(place: Place, cluster: Path, binaries: Path) -> None:
     shutil.rmtree(draft, ignore_errors=True)
     shutil.rmtree(cluster, ignore_errors=True)  # has no PG_VERSION: never was one
     own_folder(draft, mode=0o700, user=place.user)
-    command = [
-        binaries / "initdb",
-        "--pgdata",
-        draft,
-        "--username",
-        USER,
-        "--auth",
-        "trust",
-        "--encoding",
-        "UTF8",
-    ]
-    # Built in, so the same on every machine: sorts by code point and knows the case of every letter.
-    command += ["--no-locale", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
+    options = {
+        "--username": USER,
+        "--auth": "trust",
+        "--encoding": "UTF8",
+        # Built in, so the same on every machine: sorts by code point and knows the case of every letter.
+        "--locale": "C",
+        "--locale-provider": "builtin",
+        "--builtin-locale": "C.UTF-8",
+    }
+    words = [word for option in options.items() for word in option]
     with place.output.open("wb") as output:
-        failed = run_as(place.user, command, stdout=output).returncode != 0
+        failed = (
+            run_as(place.user, [binaries / "initdb", "--pgdata", draft, *words], stdout=output).returncode
+            != 0
+        )
     if failed:
         raise DevdbError(f"PostgreSQL could not be set up: {_last_line(place.output)} See {place.output}.")
     draft.rename(cluster)

@@ -1,0 +1,80 @@
+"""What staff see of accounts, connections, keys and the audit trail. Nothing is changed here."""
+
+from typing import Any, override
+
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+
+from accounts.models import Account, ApiKey, AuditEntry, Connection
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """Staff may look. A page filters by what its `list_filter` offers, and by nothing else."""
+
+    show_full_result_count = False
+
+    @override
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return False
+
+    @override
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    @override
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    @override
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Refused ones answer 400; so does a NUL, which PostgreSQL cannot take."""
+        field, _, kind = lookup.rpartition("__")
+        return (
+            kind in ("exact", "isnull", "isempty")
+            and field.removesuffix("__id") in self.list_filter
+            and "\0" not in str(value)
+        )
+
+
+@admin.register(Account)
+class AccountAdmin(ReadOnlyAdmin):
+    """Accounts, found by slug, name or mail address."""
+
+    list_display = ("slug", "name", "timezone", "signed_up_at", "at_limit", "limit_override", "closed_at")
+    list_filter = ("at_limit", "auto_upgrade")
+    search_fields = ("slug", "name", "billing_email")
+    ordering = ("slug",)
+
+
+@admin.register(Connection)
+class ConnectionAdmin(ReadOnlyAdmin):
+    """Connections of all accounts."""
+
+    list_display = ("key", "account", "name", "kind", "enabled", "record_email_sent", "replayable")
+    list_filter = ("kind", "enabled")
+    list_select_related = ("account",)
+    search_fields = ("=account__slug", "key", "name")
+    ordering = ("account__slug", "key")
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ReadOnlyAdmin):
+    """Keys, without anything that they could be guessed from."""
+
+    list_display = ("prefix", "name", "account", "scopes", "last_used_at", "expires_at", "revoked_at")
+    list_select_related = ("account",)
+    exclude = ("digest",)
+    search_fields = ("=account__slug", "prefix", "name")
+    ordering = ("-created_at", "-pk")
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    """Who changed what, the newest first."""
+
+    list_display = ("at", "account", "action", "actor", "reason")
+    list_select_related = ("account",)
+    search_fields = ("=account__slug", "=action", "=actor")
+    ordering = ("-at", "-pk")

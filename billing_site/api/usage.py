@@ -1,0 +1,118 @@
+"""What an account has used: now, in each period, and by connection and day."""
+
+import re
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any, ClassVar, Final
+
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import CONNECTION_KEY_PATTERN, Account, Connection, Scope
+from billing_site.api import queries
+from billing_site.api.endpoint import Endpoint
+from billing_site.api.pages import PAGE_PARAMETERS, Pages
+from billing_site.api.problems import Problem, not_found
+from metering.attributes import Fault, read_time
+from metering.models import BillingPeriod
+from metering.usage import (
+    clock_of,
+    connection_status,
+    ensure_current,
+    period_row,
+    period_starting,
+    usage,
+)
+from plans.calendar import local_day
+from plans.subscriptions import bounds, in_force, subscriptions_of
+
+MOST_DAYS: Final = 400
+
+
+class Usage(Endpoint):
+    """Usage in the current billing period."""
+
+    scopes: ClassVar = {"GET": Scope.READ}
+    parameters: ClassVar = {"GET": ["account"]}
+
+    def get(self, request: Request) -> Response:
+        return Response(usage(self.account_asked_about(), timezone.now()))
+
+
+class Periods(Endpoint):
+    """All billing periods, the newest first."""
+
+    scopes: ClassVar = {"GET": Scope.READ}
+    parameters: ClassVar = {"GET": ["account", *PAGE_PARAMETERS]}
+
+    def get(self, request: Request) -> Response:
+        account = self.account_asked_about()
+        pages = Pages(f"periods of {account.pk}", "-starts_at")
+        at = _opened(account)
+        periods = BillingPeriod.objects.filter(account=account).select_related("subscription__tier__plan")
+        rows: Sequence[Any] = [period_row(period, at) for period in pages.of(periods, self)]
+        return pages.answer(rows)
+
+
+class OnePeriod(Endpoint):
+    """The billing period that starts at an instant."""
+
+    scopes: ClassVar = {"GET": Scope.READ}
+    parameters: ClassVar = {"GET": ["account"]}
+
+    def get(self, request: Request, start: str) -> Response:
+        account = self.account_asked_about()
+        try:
+            starts_at = read_time(start)
+        except Fault:
+            raise not_found() from None
+        at = _opened(account)
+        return Response(period_row(period_starting(account, starts_at), at))
+
+
+class ConnectionStatus(Endpoint):
+    """What a connection did on whole local days of the account.
+
+    By default from the day on which the current billing period began to today.
+    """
+
+    scopes: ClassVar = {"GET": Scope.READ}
+    parameters: ClassVar = {"GET": ["account", "from", "to"]}
+
+    def get(self, request: Request, key: str) -> Response:
+        first, last = queries.day(self.query, "from"), queries.day(self.query, "to")
+        account = self.account_asked_about()
+        connection = connection_or_404(account, key)
+        if first is None or last is None:
+            default_first, default_last = _days_so_far(account)
+            first, last = first or default_first, last or default_last
+        if first > last:
+            raise Problem.of_field("from", "from_after_to", f"from ({first}) is after to ({last}).")
+        if (last - first).days + 1 > MOST_DAYS:
+            raise Problem.of_field("from", "too_many_days", f"At most {MOST_DAYS} days can be asked for.")
+        return Response(connection_status(connection, first, last))
+
+
+def connection_or_404(account: Account, key: str) -> Connection:
+    """A connection of an account. Raises `Problem`."""
+    found = None
+    if re.fullmatch(CONNECTION_KEY_PATTERN, key):
+        found = Connection.objects.filter(account=account, key=key).first()
+    if found is None:
+        raise not_found()
+    return found
+
+
+def _opened(account: Account) -> datetime:
+    """The account's time, its current period being opened. Raises `AccountBusy`."""
+    at = clock_of(account, timezone.now())
+    ensure_current(account, at)
+    return at
+
+
+def _days_so_far(account: Account) -> tuple[date, date]:
+    """The local days of the current billing period up to today."""
+    at = clock_of(account, timezone.now())
+    start, _ = bounds(in_force(subscriptions_of(account.pk), at), at)
+    return local_day(start, account.timezone), local_day(at, account.timezone)
