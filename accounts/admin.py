@@ -10,7 +10,7 @@ from unfold.admin import ModelAdmin
 from accounts.models import Account, ApiKey, AuditEntry, Connection
 
 
-class ReadOnlyAdmin(ModelAdmin):
+class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold carries no types
     """Staff may look. A page filters by what its `list_filter` offers, and by nothing else."""
 
     show_full_result_count = False

@@ -30,7 +30,4 @@ def write_audit(
 
 
 def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in sorted(fields.items())
-    }
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in sorted(fields.items())}

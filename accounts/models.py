@@ -38,7 +38,8 @@ class Account(models.Model):
     timezone = models.CharField(max_length=64, default="UTC")
     signed_up_at = models.DateTimeField()
     anchor = models.DateTimeField()
-    at_limit = models.CharField(max_length=20, choices=AtLimitPolicy, null=True, blank=True)
+    # Null is "as the plan says", which no text can mean.
+    at_limit = models.CharField(max_length=20, choices=AtLimitPolicy, null=True, blank=True)  # noqa: DJ001
     auto_upgrade = models.BooleanField(default=True)
     limit_override = models.BigIntegerField(null=True, blank=True)
     trial_ends_at = models.DateTimeField(null=True, blank=True)
@@ -91,12 +92,8 @@ class Connection(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["account", "key"], name="connection_key_is_unique_in_its_account"
-            ),
-            models.CheckConstraint(
-                name="connection_key_is_plain", condition=Q(key__regex=CONNECTION_KEY_PATTERN)
-            ),
+            models.UniqueConstraint(fields=["account", "key"], name="connection_key_is_unique_in_its_account"),
+            models.CheckConstraint(name="connection_key_is_plain", condition=Q(key__regex=CONNECTION_KEY_PATTERN)),
             models.CheckConstraint(
                 name="connection_scores_live_at_least_a_day",
                 condition=Q(score_expiry_days__isnull=True) | Q(score_expiry_days__gte=1),

@@ -14,8 +14,8 @@ class SameAccountForeignKey(models.ForeignKey[Any, Any]):
     """
 
     def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> WhereNode:
-        theirs = self.remote_field.model._meta.get_field("account")
-        ours = self.model._meta.get_field("account")
+        theirs: Any = self.remote_field.model._meta.get_field("account")
+        ours: Any = self.model._meta.get_field("account")
         return WhereNode([ours.get_lookup("exact")(theirs.get_col(alias), ours.get_col(related_alias))])
 
     def get_extra_descriptor_filter(self, instance: models.Model) -> dict[str, Any]:
@@ -28,7 +28,7 @@ class OfAccount(models.Model):
     class Meta:
         abstract = True
 
-    def _do_update(self, base_qs: Any, using: Any, pk_val: Any, values: Any, *rest: Any) -> bool:
+    def _do_update(self, base_qs: Any, using: Any, pk_val: Any, values: Any, *rest: Any) -> Any:
         ours = base_qs.filter(account_id=self.account_id)  # type: ignore[attr-defined]
         unchanging = [value for value in values if value[0].attname != "account_id"]
-        return super()._do_update(ours, using, pk_val, unchanging, *rest)  # type: ignore[misc, no-any-return]
+        return super()._do_update(ours, using, pk_val, unchanging, *rest)

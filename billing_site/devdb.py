@@ -53,4 +53,4 @@ def status(data_dir: Path) -> str | None:
     if running is None:
         return None
     pid, version = running
-    return f"PostgreSQL {version}, process {pid}, files in {place.beside_us.resolve()}"
+    return f"PostgreSQL {version}, process {pid}, files in {place.cluster}"

@@ -45,9 +45,7 @@ def _of_contacts(period: BillingPeriod, unit: ContactUnit) -> Breakdown:
     for reasons, contacts in ReasonSetTally.objects.filter(**of_period).values_list("reasons", "contacts"):
         for reason in reasons_in(reasons):
             by_reason[reason.label] += contacts
-    by_connection = dict(
-        ConnectionTally.objects.filter(**of_period).values_list("connection__key", "contacts")
-    )
+    by_connection = dict(ConnectionTally.objects.filter(**of_period).values_list("connection__key", "contacts"))
     return {
         "by_reason": _largest_first("reason", "contacts", by_reason),
         "by_connection": _largest_first("connection", "contacts", by_connection),

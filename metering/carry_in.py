@@ -87,8 +87,7 @@ def carry_in(period: BillingPeriod) -> None:
         "start": start,
         "connections": [facts.id for facts in enabled],
         "expiries": [
-            None if facts.score_expiry_days is None else f"{facts.score_expiry_days} days"
-            for facts in enabled
+            None if facts.score_expiry_days is None else f"{facts.score_expiry_days} days" for facts in enabled
         ],
     }
     for statement in (_CARRY_IN, _TALLY_REASONS, _TALLY_CONNECTIONS, _TOTAL):

@@ -93,9 +93,7 @@ class TallyChanges:
 
     contacts: defaultdict[PeriodUnit, int] = field(default_factory=lambda: defaultdict(int))
     carried_in: defaultdict[PeriodUnit, int] = field(default_factory=lambda: defaultdict(int))
-    reason_sets: defaultdict[tuple[int, ContactUnit, int], int] = field(
-        default_factory=lambda: defaultdict(int)
-    )
+    reason_sets: defaultdict[tuple[int, ContactUnit, int], int] = field(default_factory=lambda: defaultdict(int))
     connections: defaultdict[tuple[int, ContactUnit, int], list[int]] = field(
         default_factory=lambda: defaultdict(_zero_pair)
     )

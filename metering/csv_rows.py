@@ -39,9 +39,9 @@ class _PushBack:
 def as_json(lines: Iterator[Line]) -> Iterator[Line]:
     """Each row as one line of JSON, numbered by the line on which it begins.
 
-    A row extends over several lines if a quote is open. If that gives no good row, its first line alone is refused
-    and reading goes on with the second, so that a stray quote costs no neighbours. Raises `BadFile` unless the first
-    line names our columns, in any order.
+    A row extends over several lines if a quote is open. If that gives no good row, its first line alone is
+    refused and reading goes on with the second, so that a stray quote costs no neighbours. Raises `BadFile`
+    unless the first line names our columns, in any order.
     """
     names = _read_header(next(lines, None))
     source = _PushBack(lines)
@@ -121,7 +121,7 @@ def _event(values: dict[str, str]) -> bytes:
 
 
 def _is_json(text: str) -> bool:
-    """Whether a text is one JSON value; if not it goes on as a string, which the envelope refuses as `bad_data`."""
+    """Whether a text is one JSON value. If not it goes on as a string, which the envelope refuses."""
     try:
         _ANY_VALUE.decode(text)
     except (msgspec.DecodeError, RecursionError):

@@ -10,7 +10,6 @@ from metering.facts import (
     AccountState,
     Arrival,
     Decision,
-    PeriodFacts,
     StateKey,
     StoredEvent,
     Verdict,
@@ -58,17 +57,13 @@ def _repeated(stored: StoredEvent, arrival: Arrival) -> Verdict:
 def _rejected_by_circumstance(state: AccountState, arrival: Arrival, now: datetime) -> Verdict | None:
     at, account, connection = arrival.time, state.account, arrival.connection
     if at - now > AHEAD:
-        return Verdict(
-            "rejected", "too_far_ahead", "time", "more than 5 minutes ahead of the account's clock"
-        )
+        return Verdict("rejected", "too_far_ahead", "time", "more than 5 minutes ahead of the account's clock")
     if now - at > BACK:
         return Verdict("rejected", "too_old", "time", "more than 35 days old")
     if at < account.signed_up_at:
         return Verdict("rejected", "before_sign_up", "time", "before the account signed up")
     if (connection.switched_at or not connection.enabled) and not connection.enabled_at(at):
-        return Verdict(
-            "rejected", "connection_disabled", "source", "the connection was disabled at that time"
-        )
+        return Verdict("rejected", "connection_disabled", "source", "the connection was disabled at that time")
     if account.closed_at is not None and at >= account.closed_at:
         return Verdict("rejected", "account_closed", "account", "the account was closed at that time")
     return None
@@ -114,10 +109,7 @@ def decide(state: AccountState, arrivals: Sequence[Arrival], judged: Sequence[Ve
         verdict = judgement
         if verdict is None:
             stored = state.stored.get((arrival.connection.id, arrival.key))
-            if stored is not None:
-                verdict = _repeated(stored, arrival)
-            else:
-                verdict = _store(state, decision, arrival)
+            verdict = _store(state, decision, arrival) if stored is None else _repeated(stored, arrival)
         decision.verdicts.append(verdict)
     return decision
 
@@ -150,9 +142,7 @@ def _count(state: AccountState, decision: Decision, arrival: Arrival, contact: i
         decision.events_by_kind[period_id, connection.id, arrival.stored_type] += 1
     if kind.unit is not None and kind.reason is not None:
         row = _counted(state, period_id, kind.unit, contact)
-        if row.give(
-            connection.id, kind.reason, arrival.time, connection.key, arrival.key, arrival.stored_type
-        ):
+        if row.give(connection.id, kind.reason, arrival.time, connection.key, arrival.key, arrival.stored_type):
             decision.counted[id(row)] = row
 
 
@@ -204,24 +194,17 @@ def _advance(
     if not register.advance(transition, boundary):
         return
     changed[key] = register
-    if newest is not None and newest.provisional and transition.at < newest.starts_at:
-        _correct_carry_in(state, decision, arrival, contact, newest, register, registers is state.members)
+    if newest is not None and newest.id is not None and newest.provisional and transition.at < newest.starts_at:
+        row = _counted(state, newest.id, ContactUnit.ACTIVE, contact)
+        _correct_carry_in(row, register, newest.starts_at, arrival, is_membership=registers is state.members)
+        decision.counted[id(row)] = row
 
 
 def _correct_carry_in(
-    state: AccountState,
-    decision: Decision,
-    arrival: Arrival,
-    contact: int,
-    newest: PeriodFacts,
-    register: Register,
-    is_membership: bool,
+    row: Counted, register: Register, start: datetime, arrival: Arrival, *, is_membership: bool
 ) -> None:
-    connection, start = arrival.connection, newest.starts_at
+    connection = arrival.connection
     reason = Reason.CONTACT_SYNC if is_membership else Reason.LEAD_SCORE
     expiry = None if is_membership else connection.score_expiry_days
     holds = connection.enabled_at(start) and holds_at(register.before(start), start, expiry)
-    assert newest.id is not None
-    row = _counted(state, newest.id, ContactUnit.ACTIVE, contact)
     row.carry(connection.id, reason, holds=holds)
-    decision.counted[id(row)] = row

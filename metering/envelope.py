@@ -235,9 +235,7 @@ def _event(index: int, attributes: _Attributes, item: Item) -> Event:
     account = _account(attributes.account)
     _check_all_known(item.readable)
     _check_lesser_attributes(attributes)
-    return Event(
-        index, identifier, source, event_type, subject, identity, time, account, _data(attributes.data)
-    )
+    return Event(index, identifier, source, event_type, subject, identity, time, account, _data(attributes.data))
 
 
 def _string(value: Raw | UnsetType, field: str) -> str:
@@ -276,9 +274,7 @@ def _check_all_known(text: bytes) -> None:
     except msgspec.ValidationError as error:
         match = _UNKNOWN_FIELD.search(str(error))
         name = match[1] if match else ""
-        detail = (
-            f'"{shown(name)}" is not an attribute Headcount knows; what an event carries belongs in data.'
-        )
+        detail = f'"{shown(name)}" is not an attribute Headcount knows; what an event carries belongs in data.'
         raise Fault("unknown_attribute", name, detail) from None
 
 

@@ -62,9 +62,7 @@ def _check_text(text: bytes) -> None:
     if text.count(b":") > MAX_KEYS and _bare(text).count(b":") > MAX_KEYS:
         raise BadData("bad_data", f"data has more than {MAX_KEYS} keys.")
     if _WILD_NUMBER.search(text) and _WILD_NUMBER.search(_bare(text)):
-        raise BadData(
-            "bad_data", f"A number has at most {MAX_DIGITS} digits and an exponent below {MAX_EXPONENT}."
-        )
+        raise BadData("bad_data", f"A number has at most {MAX_DIGITS} digits and an exponent below {MAX_EXPONENT}.")
     if rb"\u0000" in text and rb"\u0000" in text.replace(rb"\\", b""):
         raise BadData("bad_data", "data holds a NUL or half a surrogate pair, which cannot be stored.")
 

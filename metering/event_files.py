@@ -1,6 +1,6 @@
 """Read events from a file in bounded memory: CloudEvents in lines of JSON, or CSV (DESIGN section 8).
 
-What is wrong with a file as a whole raises `BadFile`; a bad line becomes a `Refusal`, and its neighbours are untouched.
+What is wrong with a file as a whole raises `BadFile`; a bad line becomes a `Refusal` and costs no neighbour.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ BATCH_BYTES: Final = 4 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What goes through intake at once; `lines[item.index]` is the line of the file on which an item begins."""
+    """What goes through intake at once; `lines[item.index]` is the line on which an item begins, from 1."""
 
     items: list[Event | Refusal]
     lines: list[int]
@@ -37,14 +37,14 @@ def format_of(name: str) -> Format:
 
 
 def check_file(stream: BufferedIOBase, file_format: Format) -> None:
-    """Look at the beginning of a file. Raises `BadFile` for one that is not text or has not the columns of ours."""
+    """Look at the beginning of a file. Raises `BadFile` if it is not text or has not our columns."""
     next(_lines(stream, file_format), None)
 
 
 def batches(
     stream: BufferedIOBase, file_format: Format, *, check: Callable[[Event], Event | Refusal]
 ) -> Iterator[Batch]:
-    """The items of a file in batches of 5,000 events or 4 MiB. `check` sees each good event and may refuse it.
+    """The items of a file in batches of 5,000 events or 4 MiB. `check` may refuse an event in good form.
 
     Raises `BadFile`, and whatever `OSError` reading raises.
     """

@@ -1,8 +1,9 @@
 """Replay history into an account as if it were live, by a clock of the account's own (DESIGN section 8).
 
-Take the clock, replay the events in batches, release the clock. The clock moves forward with the events, and whatever
-falls due on the way (a period's end, its closing) is done at its own time, between two events. What is interrupted is
-repeated from the start: what was stored is a duplicate then, and the clock goes on from where it stands.
+Take the clock, replay the events in batches, release the clock. The clock moves forward with the events, and
+whatever falls due on the way (a period's end, its closing) is done at its own time, between two events. What is
+interrupted is repeated from the start: what was stored is a duplicate then, and the clock goes on from where it
+stands.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,27 +33,23 @@ _EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)  # for the clock; well inside the b
 def take_clock(account: Account, now: datetime) -> None:
     """Give an account a clock of its own, or leave it the one that it has.
 
-    It starts at the sign-up, or where an earlier history ended. Raises `Refused` (`account_is_live`) if the account
-    holds events taken in by the wall clock, and `AccountBusy`.
+    It starts at the sign-up, or where an earlier history ended. Raises `Refused` (`account_is_live`) if the
+    account holds events taken in by the wall clock, and `AccountBusy`.
     """
     with locked(account.pk) as meter:
         if meter.holds_live_events:
-            detail = (
-                "The account holds events taken in by the wall clock; history cannot be replayed into it."
-            )
+            detail = "The account holds events taken in by the wall clock; history cannot be replayed into it."
             raise Refused("account_is_live", detail)
         if meter.clock is None:
             _forget_unused_periods(account.pk)
             _set_clock(account.pk, _end_of_history(account, now))
 
 
-def replay(
-    account: Account, items: Sequence[Event | Refusal], now: datetime
-) -> tuple[list[ItemOutcome], UsageSummary]:
-    """Take in a batch of history, in one transaction under the account's lock; `now`, the wall clock, is its bound.
+def replay(account: Account, items: Sequence[Event | Refusal], now: datetime) -> tuple[list[ItemOutcome], UsageSummary]:
+    """Take in a batch of history, in one transaction; the account's clock never passes `now`, the wall clock.
 
-    The batch is cut into runs such that nothing falls due within a run, and what is due is done before each. Raises
-    `AccountBusy`, and `Refused` (`clock_released`) if the account has no clock of its own.
+    The batch is cut into runs such that nothing falls due within a run, and what is due is done before each.
+    Raises `AccountBusy`, and `Refused` (`clock_released`) if the account has no clock of its own.
     """
     outcomes: list[ItemOutcome] = []
     with locked(account.pk) as meter:
@@ -83,7 +80,7 @@ def replay(
 def release_clock(account: Account, now: datetime) -> None:
     """Do what is due up to the wall clock, each at its own time, and put the account back on the wall clock.
 
-    In several transactions, as there may be decades of periods: one that is interrupted is simply called again. Raises
+    In several transactions, as there may be decades of periods; after an interruption call it again. Raises
     `AccountBusy`.
     """
     released = False
@@ -98,14 +95,17 @@ def release_clock(account: Account, now: datetime) -> None:
 
 
 def _moves_clock_to(item: Event | Refusal, connections: Mapping[str, ConnectionFacts]) -> datetime | None:
-    """The time that an item moves the clock to. What names no type or connection that exists moves nothing."""
+    """The time an item moves the clock to; what names no type or connection that exists moves nothing."""
     if isinstance(item, Event) and item.type in BY_NAME and item.source in connections:
         return item.time
     return None
 
 
 def _start_of_batch(meter: AccountMeter, times: Sequence[datetime | None]) -> datetime:
-    """What the clock reads before a batch. Until anything is counted it may still be set back to the first event."""
+    """What the clock reads before a batch: until an event is stored, no later than the first of the batch.
+
+    So an event from long before the sign-up is refused for that, and not for being old.
+    """
     reading = meter.clock
     assert reading is not None  # noqa: S101 - the caller has looked
     if _forget_unused_periods(meter.account_id):
@@ -136,8 +136,8 @@ def _end_of_history(account: Account, now: datetime) -> datetime:
 def _next_turn(account_id: int, subscriptions: list[Subscription], reading: datetime) -> datetime:
     """When next, after a reading of the clock, anything falls due.
 
-    That is also the end of the current period and the end of the grace before it, though neither may be opened yet:
-    an event of the coming run may open them.
+    Also the end of the current period and of the grace of the one before, though neither may be opened: an
+    event of the coming run may open them.
     """
     subscription = in_force(subscriptions, reading)
     start, end = bounds(subscription, reading)

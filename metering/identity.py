@@ -78,9 +78,7 @@ def normalise(subject: str) -> str:
     Lengths are checked twice, as given and as normalised: both are stored. Raises `BadSubject`.
     """
     if len(subject) > MAX_ADDRESS:
-        raise BadSubject(
-            "too_long", f"A subject has at most {MAX_ADDRESS} characters, space around it included."
-        )
+        raise BadSubject("too_long", f"A subject has at most {MAX_ADDRESS} characters, space around it included.")
     if subject.isascii():
         plain = subject.strip(" ").lower()
         if _PLAIN_ADDRESS.fullmatch(plain):
@@ -120,9 +118,7 @@ def _address(trimmed: str) -> str:
         raise BadSubject("bad_address", "An address has text before and after its @.")
     identity = f"{_lower(local)}@{_domain(domain)}"
     if len(identity) > MAX_ADDRESS:
-        raise BadSubject(
-            "too_long", f"An address has at most {MAX_ADDRESS} characters, its domain written in IDNA."
-        )
+        raise BadSubject("too_long", f"An address has at most {MAX_ADDRESS} characters, its domain written in IDNA.")
     return identity
 
 
@@ -181,12 +177,7 @@ def check_identifier(text: str, field: str) -> None:
     `field` is the attribute it came in. Raises `BadIdentifier`: `blank`, `too_long` (over 255 bytes of
     UTF-8), or `bad_characters` (refused categories; white space at an end, which nobody would see).
     """
-    if (
-        text.isascii()
-        and text.isprintable()
-        and 0 < len(text) <= MAX_IDENTIFIER
-        and text[0] != " " != text[-1]
-    ):
+    if text.isascii() and text.isprintable() and 0 < len(text) <= MAX_IDENTIFIER and text[0] != " " != text[-1]:
         return
     if not text or text.isspace():
         raise BadIdentifier(field, "blank", f"{field} must hold more than white space.")
@@ -194,9 +185,7 @@ def check_identifier(text: str, field: str) -> None:
         raise BadIdentifier(field, "too_long", f"{field} has at most {MAX_IDENTIFIER} bytes.")
     refused = refused_character(text)
     if refused is not None:
-        raise BadIdentifier(
-            field, "bad_characters", f"{field} cannot hold the character U+{ord(refused):04X}."
-        )
+        raise BadIdentifier(field, "bad_characters", f"{field} cannot hold the character U+{ord(refused):04X}.")
     if has_outer_space(text):
         raise BadIdentifier(field, "bad_characters", f"{field} has white space at an end; it is not trimmed.")
 

@@ -1,17 +1,18 @@
-"""Import events from files through the same intake as HTTP, by the wall clock or as history by an event clock."""
+"""Import events from files through the same intake as HTTP, by the wall clock or by a clock of their own."""
 
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from io import BufferedIOBase
 from typing import Final
 
 from accounts.models import Account
 from metering import history
 from metering.envelope import Event, Refusal
-from metering.event_files import Batch, Format, batches
+from metering.event_files import BadFile, Batch, Format, batches
 from metering.intake import ItemOutcome, take_in_for
 from metering.lock import AccountBusy
 from metering.resolve import refuse
@@ -57,20 +58,30 @@ def import_files(
 ) -> Iterator[Imported]:
     """Import files of one account, in turn, as one history; yields what became of the items after each batch.
 
-    With `by_event_clock` the account keeps a clock of its own until all is read. Whatever is raised on the way, what
-    was yielded is committed and importing the same files again is right: `BadFile`, `OSError`, `AccountBusy`, `Refused`
-    (`account_is_live`, before anything is read).
+    With `by_event_clock` the account has a clock of its own until all is read. Whatever is raised on the way,
+    what was yielded is committed and importing the same files again is right: `BadFile`, `AccountBusy`,
+    `Refused` (`account_is_live`, before anything is read).
     """
     imported = Imported()
     if by_event_clock:
         history.take_clock(account, now())
     for file in files:
-        for batch in batches(file.stream, file.format, check=lambda event: _of_account(event, account)):
-            outcomes = _patiently(lambda batch=batch: _take_in(account, batch, now(), by_event_clock))
+        for batch in _batches(file, account):
+            outcomes = _patiently(partial(_take_in, account, batch, now, by_event_clock))
             _add(imported, outcomes, file.name, batch)
             yield imported
     if by_event_clock:
         _patiently(lambda: history.release_clock(account, now()))
+
+
+def _batches(file: EventFile, account: Account) -> Iterator[Batch]:
+    """The batches of a file; what is wrong with the file says its name."""
+    try:
+        yield from batches(file.stream, file.format, check=lambda event: _of_account(event, account))
+    except BadFile as error:
+        raise BadFile(f"{file.name} {error}") from error
+    except OSError as error:
+        raise BadFile(f"{file.name} cannot be read any further: {error.strerror}.") from error
 
 
 def _of_account(event: Event, account: Account) -> Event | Refusal:
@@ -79,9 +90,9 @@ def _of_account(event: Event, account: Account) -> Event | Refusal:
     return event
 
 
-def _take_in(account: Account, batch: Batch, now: datetime, by_event_clock: bool) -> list[ItemOutcome]:
+def _take_in(account: Account, batch: Batch, now: Callable[[], datetime], by_event_clock: bool) -> list[ItemOutcome]:
     take = history.replay if by_event_clock else take_in_for
-    outcomes, _ = take(account, batch.items, now=now)
+    outcomes, _ = take(account, batch.items, now=now())
     return outcomes
 
 
@@ -103,6 +114,4 @@ def _add(imported: Imported, outcomes: Sequence[ItemOutcome], file: str, batch: 
         imported.outcomes[verdict.outcome] += 1
         if verdict.outcome == "rejected" and len(imported.rejections) < SHOWN_REJECTIONS:
             line = batch.lines[item.index]
-            imported.rejections.append(
-                Rejection(file, line, verdict.code, verdict.field, verdict.detail)
-            )
+            imported.rejections.append(Rejection(file, line, verdict.code, verdict.field, verdict.detail))

@@ -119,8 +119,7 @@ def _of_sender(item: Event | Refusal, sender: Account) -> Event | Refusal:
 
 def _rejections(refusals: Iterable[Refusal]) -> list[ItemOutcome]:
     return [
-        ItemOutcome(row.index, row.id, Verdict("rejected", row.code, row.field or "", row.detail))
-        for row in refusals
+        ItemOutcome(row.index, row.id, Verdict("rejected", row.code, row.field or "", row.detail)) for row in refusals
     ]
 
 
@@ -202,9 +201,7 @@ def _until_renames(arrivals: Sequence[Arrival]) -> Iterator[Sequence[Arrival]]:
         yield arrivals[start:]
 
 
-def _tally(
-    account: Account, subscriptions: list[Subscription], outcomes: Sequence[ItemOutcome], at: datetime
-) -> None:
+def _tally(account: Account, subscriptions: list[Subscription], outcomes: Sequence[ItemOutcome], at: datetime) -> None:
     """Add deliveries by outcome to the period that is current, whether it is opened or not."""
     counts = sorted(Counter(item.verdict.outcome for item in outcomes).items())
     if not counts:
@@ -219,9 +216,7 @@ def _tally(
     )
 
 
-def summary(
-    account: Account, subscriptions: list[Subscription], at: datetime, *, used_before: int = 0
-) -> UsageSummary:
+def summary(account: Account, subscriptions: list[Subscription], at: datetime, *, used_before: int = 0) -> UsageSummary:
     """Where an account stands in the period that contains an instant; nothing used if that is not opened."""
     subscription = in_force(subscriptions, at)
     unit, used, limit = subscription.tier.plan.unit, 0, effective_limit(account, subscription)

@@ -69,9 +69,7 @@ class Item:
         still JSON and still told apart from others. `most` is at least 8 KiB.
         """
         if len(self.given) <= most:
-            escaped = _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], self.given.decode()).encode(
-                "ascii"
-            )
+            escaped = _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], self.given.decode()).encode("ascii")
             if len(escaped) <= most:
                 return escaped
         fingerprint = hashlib.sha256(self.given).hexdigest()
@@ -102,9 +100,7 @@ def split(body: bytes, *, single: bool | None) -> Iterator[Item]:
         raise BadBody("too_deep", "The body is nested too deeply.") from None
     except msgspec.DecodeError as error:
         # msgspec names the byte and quotes nothing.
-        raise BadBody(
-            "bad_json", f"The body is not JSON: {str(error).removeprefix('JSON is malformed: ')}."
-        ) from None
+        raise BadBody("bad_json", f"The body is not JSON: {str(error).removeprefix('JSON is malformed: ')}.") from None
     if kind == b"{" and single is not False:
         return _items(body, readable, [whole])
     wanted = {

@@ -38,7 +38,7 @@ class Line:
 
 
 def read_lines(stream: BufferedIOBase) -> Iterator[Line]:
-    """The lines of a file that are not blank, without their ends. Raises `BadFile` if it is not text in UTF-8."""
+    """The lines that are not blank, without their ends. Raises `BadFile` for what is not text in UTF-8."""
     line = stream.readline(MAX_LINE + 1)
     _check_is_text(line)
     line = line.removeprefix(_BYTE_ORDER_MARK) or b"\n"
@@ -77,7 +77,7 @@ def _pass_over(number: int, begins: bytes, stream: BufferedIOBase) -> Line:
 
 
 def _refusal(code: str, detail: str, begins: bytes, size: int, fingerprint: str) -> Refusal:
-    """The quarantine keeps how such a line begins, as JSON, and its fingerprint to tell it apart from others."""
+    """The quarantine keeps, as JSON, how such a line begins and a fingerprint to tell it apart."""
     shown = begins[:_KEPT].decode(errors="replace")
     body = json.dumps({"cut": size > _KEPT, "bytes": size, "sha256": fingerprint, "begins": shown})
     return Refusal(0, None, None, None, code, None, detail, body.encode("ascii"))

@@ -82,12 +82,8 @@ class BillingPeriod(OfAccount):
                     (TsTzRange("starts_at", "ends_at", RangeBoundary()), RangeOperators.OVERLAPS),
                 ],
             ),
-            models.CheckConstraint(
-                name="period_starts_before_it_ends", condition=Q(starts_at__lt=F("ends_at"))
-            ),
-            models.CheckConstraint(
-                name="period_closes_after_it_ends", condition=Q(closes_at__gte=F("ends_at"))
-            ),
+            models.CheckConstraint(name="period_starts_before_it_ends", condition=Q(starts_at__lt=F("ends_at"))),
+            models.CheckConstraint(name="period_closes_after_it_ends", condition=Q(closes_at__gte=F("ends_at"))),
             models.CheckConstraint(
                 name="period_counts_are_not_negative",
                 condition=Q(app_connector_events__gte=0, activated_contacts__gte=0, carried_in__gte=0),
@@ -121,9 +117,7 @@ class GrowingTable(OfAccount):
     database: intake writes under the lock on the account's meter row, which has one (docs/decisions/0004).
     """
 
-    account = models.ForeignKey(
-        Account, models.PROTECT, related_name="+", db_constraint=False, db_index=False
-    )
+    account = models.ForeignKey(Account, models.PROTECT, related_name="+", db_constraint=False, db_index=False)
 
     class Meta:
         abstract = True
@@ -150,9 +144,7 @@ class Contact(GrowingTable):
         ]
         indexes: ClassVar = [
             # The other addresses of a contact: renaming, and why a contact counts.
-            models.Index(
-                fields=["account", "alias_of"], name="contact_aliases", condition=Q(alias_of__isnull=False)
-            )
+            models.Index(fields=["account", "alias_of"], name="contact_aliases", condition=Q(alias_of__isnull=False))
         ]
 
     def __str__(self) -> str:
@@ -166,14 +158,10 @@ class Event(GrowingTable):
     tells a duplicate from a conflict. Its foreign keys have no constraint in the database: docs/decisions/0004.
     """
 
-    connection = models.ForeignKey(
-        Connection, models.PROTECT, related_name="+", db_constraint=False, db_index=False
-    )
+    connection = models.ForeignKey(Connection, models.PROTECT, related_name="+", db_constraint=False, db_index=False)
     key = models.CharField(max_length=255)
     type = models.SmallIntegerField()
-    contact = SameAccountForeignKey(
-        Contact, models.PROTECT, related_name="+", db_constraint=False, db_index=False
-    )
+    contact = SameAccountForeignKey(Contact, models.PROTECT, related_name="+", db_constraint=False, db_index=False)
     period = SameAccountForeignKey(
         BillingPeriod, models.PROTECT, null=True, related_name="+", db_constraint=False, db_index=False
     )

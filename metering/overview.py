@@ -33,9 +33,7 @@ def overview(accounts: Sequence[Account], now: datetime) -> list[Overview]:
     of_all = Subscription.objects.filter(account_id__in=ids).select_related("tier__plan")
     for row in of_all.order_by("account_id", "starts_at"):
         subscriptions.setdefault(row.account_id, []).append(row)
-    current = BillingPeriod.objects.filter(account_id__in=ids).annotate(
-        at=Coalesce("account__meter__clock", now)
-    )
+    current = BillingPeriod.objects.filter(account_id__in=ids).annotate(at=Coalesce("account__meter__clock", now))
     current = current.filter(starts_at__lte=F("at"), ends_at__gt=F("at"))
     periods = {row.account_id: row for row in current.select_related("subscription__tier__plan")}
     return [

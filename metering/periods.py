@@ -36,11 +36,7 @@ def open_for(
     """
     recent = BillingPeriod.objects.filter(account_id=account.pk, ends_at__gt=now - _LOOK_BACK)
     rows = list(recent.order_by("starts_at"))
-    newest = (
-        rows[-1]
-        if rows
-        else BillingPeriod.objects.filter(account_id=account.pk).order_by("-starts_at").first()
-    )
+    newest = rows[-1] if rows else BillingPeriod.objects.filter(account_id=account.pk).order_by("-starts_at").first()
     never_opened: list[PeriodFacts] = []
     for at in sorted(set(_outside(rows, instants))):
         if _covers(rows, at) or _covers(never_opened, at):
@@ -152,11 +148,7 @@ def do_due_work(account: Account, as_of: datetime) -> bool:
 
 def next_due(account_id: int) -> datetime | None:
     """When the next period of an account ends or closes; None for an account without a period."""
-    ends = (
-        BillingPeriod.objects.filter(account_id=account_id)
-        .order_by("-starts_at")
-        .values_list("ends_at", flat=True)
-    )
+    ends = BillingPeriod.objects.filter(account_id=account_id).order_by("-starts_at").values_list("ends_at", flat=True)
     closes = BillingPeriod.objects.filter(account_id=account_id).exclude(state=PeriodState.CLOSED)
     first = closes.order_by("closes_at").values_list("closes_at", flat=True).first()
     newest_end = ends.first()

@@ -1,10 +1,9 @@
 """Recount from the stored rows: the proof that every counter is right, and its repair (DESIGN section 4, Counters).
 
 The truth is the events and, for what was carried in, the counted contacts. Everything else is derived from them and
-can be made again. Both the checks and the repair are SQL of their own, not the code that moved the counters.
+can be made again (`recount`).
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +16,7 @@ from metering.catalogue import BY_CODE, SCORE_SET
 from metering.lock import locked
 from metering.models import BillingPeriod, EventState, PeriodState
 from metering.periods import checksum
+from metering.recount import CHECKS, GIVEN, REPAIRS
 
 _SHOWN_PER_CHECK = 100
 
@@ -29,181 +29,6 @@ class Difference:
     where: str
     stored: str
     recounted: str
-
-
-# The catalogue as a table, and what the events of each period give.
-_GIVEN = """
-WITH kind AS (
-  SELECT * FROM unnest(%(types)s::smallint[], %(billable)s::bool[], %(units)s::smallint[], %(reasons)s::int[])
-    AS kind (type, billable, unit, reason)
-), event AS (
-  SELECT event.*, kind.billable,
-         CASE WHEN event.type = %(score_set)s AND event.data -> 'value' = '0'::jsonb THEN NULL ELSE kind.unit END AS unit,
-         kind.reason
-  FROM metering_event AS event JOIN kind ON kind.type = event.type
-  WHERE event.account_id = %(account)s AND event.state = %(recorded)s AND event.period_id IS NOT NULL
-), given AS (
-  SELECT period_id, unit, contact_id, connection_id, bit_or(reason) AS reasons
-  FROM event WHERE unit IS NOT NULL GROUP BY period_id, unit, contact_id, connection_id
-), first AS (
-  SELECT DISTINCT ON (event.period_id, event.unit, event.contact_id)
-         event.period_id, event.unit, event.contact_id, event.occurred_at, link.key AS source, event.key, event.type
-  FROM event JOIN accounts_connection AS link ON link.id = event.connection_id
-  WHERE event.unit IS NOT NULL
-  ORDER BY event.period_id, event.unit, event.contact_id, event.occurred_at, link.key COLLATE "C", event.key COLLATE "C"
-), place AS (
-  SELECT counted.period_id, counted.unit, counted.contact_id, place.*
-  FROM metering_countedcontact AS counted,
-       unnest(connections, event_reasons, carried_reasons) AS place (connection_id, by_events, carried)
-  WHERE counted.account_id = %(account)s
-)
-"""
-
-# Each check answers (where, stored, recounted) for every difference.
-_CHECKS: Mapping[str, str] = {
-    "reasons of counted contacts": """
-        SELECT format('period %%s unit %%s contact %%s connection %%s', period_id, unit, contact_id, connection_id),
-               coalesce(place.by_events, 0), coalesce(given.reasons, 0)
-        FROM given FULL JOIN place USING (period_id, unit, contact_id, connection_id)
-        WHERE coalesce(place.by_events, 0) <> coalesce(given.reasons, 0)""",
-    "first causes of counted contacts": """
-        SELECT format('period %%s unit %%s contact %%s', period_id, unit, contact_id),
-               format('%%s %%s %%s', counted.first_at, counted.first_source, counted.first_key),
-               format('%%s %%s %%s', first.occurred_at, first.source, first.key)
-        FROM (SELECT * FROM metering_countedcontact WHERE account_id = %(account)s) AS counted
-        LEFT JOIN first USING (period_id, unit, contact_id)
-        WHERE (counted.first_at, nullif(counted.first_source, ''), nullif(counted.first_key, ''), counted.first_type)
-              IS DISTINCT FROM (first.occurred_at, first.source::text, first.key::text, first.type)""",
-    "sets of reasons of counted contacts": """
-        SELECT format('period %%s unit %%s contact %%s', period_id, unit, contact_id),
-               format('%%s %%s', counted.reasons, counted.carried_in), format('%%s %%s', recount.reasons, recount.carried_in)
-        FROM (SELECT * FROM metering_countedcontact WHERE account_id = %(account)s) AS counted
-        JOIN (SELECT period_id, unit, contact_id, bit_or(by_events | carried) AS reasons, bool_or(carried > 0) AS carried_in
-              FROM place GROUP BY period_id, unit, contact_id) AS recount USING (period_id, unit, contact_id)
-        WHERE (counted.reasons, counted.carried_in) IS DISTINCT FROM (recount.reasons, recount.carried_in)""",
-    "billable events by connection and type": """
-        SELECT format('period %%s connection %%s type %%s', period_id, connection_id, type),
-               coalesce(tally.events, 0), coalesce(recount.events, 0)
-        FROM (SELECT * FROM metering_eventtally WHERE account_id = %(account)s) AS tally
-        FULL JOIN (SELECT period_id, connection_id, type, count(*) AS events FROM event WHERE billable
-                   GROUP BY period_id, connection_id, type) AS recount USING (period_id, connection_id, type)
-        WHERE coalesce(tally.events, 0) <> coalesce(recount.events, 0)""",
-    "contacts by set of reasons": """
-        SELECT format('period %%s unit %%s reasons %%s', period_id, unit, reasons),
-               coalesce(tally.contacts, 0), coalesce(recount.contacts, 0)
-        FROM (SELECT * FROM metering_reasonsettally WHERE account_id = %(account)s) AS tally
-        FULL JOIN (SELECT period_id, unit, reasons, count(*) AS contacts FROM metering_countedcontact
-                   WHERE account_id = %(account)s GROUP BY period_id, unit, reasons) AS recount
-        USING (period_id, unit, reasons)
-        WHERE coalesce(tally.contacts, 0) <> coalesce(recount.contacts, 0)""",
-    "contacts by connection": """
-        SELECT format('period %%s unit %%s connection %%s', period_id, unit, connection_id),
-               format('%%s, only here %%s', coalesce(tally.contacts, 0), coalesce(tally.only_here, 0)),
-               format('%%s, only here %%s', coalesce(recount.contacts, 0), coalesce(recount.only_here, 0))
-        FROM (SELECT * FROM metering_connectiontally WHERE account_id = %(account)s) AS tally
-        FULL JOIN (SELECT period_id, unit, connection_id, count(*) AS contacts,
-                          count(*) FILTER (WHERE cardinality(counted.connections) = 1) AS only_here
-                   FROM place JOIN (SELECT period_id, unit, contact_id, connections FROM metering_countedcontact
-                                    WHERE account_id = %(account)s) AS counted USING (period_id, unit, contact_id)
-                   GROUP BY period_id, unit, connection_id) AS recount
-        USING (period_id, unit, connection_id)
-        WHERE (coalesce(tally.contacts, 0), coalesce(tally.only_here, 0))
-              <> (coalesce(recount.contacts, 0), coalesce(recount.only_here, 0))""",
-    "totals of periods": """
-        SELECT format('period %%s (%%s)', period.id, period.starts_at::date),
-               format('%%s events, %%s active, %%s activated, %%s carried in', period.app_connector_events,
-                      period.active_contacts, period.activated_contacts, period.carried_in),
-               format('%%s events, %%s active, %%s activated, %%s carried in', coalesce(billed.events, 0),
-                      coalesce(counted.active, 0), coalesce(counted.activated, 0), coalesce(counted.carried_in, 0))
-        FROM (SELECT * FROM metering_billingperiod WHERE account_id = %(account)s) AS period
-        LEFT JOIN (SELECT period_id, count(*) AS events FROM event WHERE billable GROUP BY period_id) AS billed
-          ON billed.period_id = period.id
-        LEFT JOIN (SELECT period_id, count(*) FILTER (WHERE unit = 1) AS active,
-                          count(*) FILTER (WHERE unit = 2) AS activated, count(*) FILTER (WHERE carried_in) AS carried_in
-                   FROM metering_countedcontact WHERE account_id = %(account)s GROUP BY period_id) AS counted
-          ON counted.period_id = period.id
-        WHERE (period.app_connector_events, period.active_contacts, period.activated_contacts, period.carried_in)
-              <> (coalesce(billed.events, 0), coalesce(counted.active, 0), coalesce(counted.activated, 0),
-                  coalesce(counted.carried_in, 0))""",
-    "events by connection and type over all days": """
-        SELECT format('connection %%s type %%s', connection_id, type), coalesce(tally.events, 0), coalesce(recount.events, 0)
-        FROM (SELECT connection_id, type, sum(events) AS events FROM metering_connectionday
-              WHERE account_id = %(account)s GROUP BY connection_id, type) AS tally
-        FULL JOIN (SELECT connection_id, type, count(*) AS events FROM event GROUP BY connection_id, type) AS recount
-        USING (connection_id, type)
-        WHERE coalesce(tally.events, 0) <> coalesce(recount.events, 0)""",
-    "contacts known": """
-        SELECT 'account', meter.contacts_known, recount.contacts
-        FROM metering_accountmeter AS meter,
-             (SELECT count(*) AS contacts FROM metering_contact
-              WHERE account_id = %(account)s AND alias_of_id IS NULL) AS recount
-        WHERE meter.account_id = %(account)s AND meter.contacts_known <> recount.contacts""",
-}
-
-# In this order each statement reads only what those before it made right.
-_REPAIRS = (
-    """, recount AS (
-      SELECT period_id, unit, contact_id, connection_id, coalesce(given.reasons, 0) AS by_events,
-             coalesce(place.carried, 0) AS carried
-      FROM given FULL JOIN place USING (period_id, unit, contact_id, connection_id)
-      WHERE coalesce(given.reasons, 0) | coalesce(place.carried, 0) > 0
-    )
-    INSERT INTO metering_countedcontact AS counted (account_id, period_id, unit, contact_id, reasons, carried_in,
-      connections, event_reasons, carried_reasons, first_at, first_source, first_key, first_type)
-    SELECT %(account)s, period_id, unit, contact_id, bit_or(by_events | carried), bool_or(carried > 0),
-           array_agg(connection_id ORDER BY connection_id), array_agg(by_events ORDER BY connection_id),
-           array_agg(carried ORDER BY connection_id), first.occurred_at, coalesce(first.source, ''),
-           coalesce(first.key, ''), first.type
-    FROM recount LEFT JOIN first USING (period_id, unit, contact_id)
-    GROUP BY period_id, unit, contact_id, first.occurred_at, first.source, first.key, first.type
-    ON CONFLICT (account_id, period_id, unit, contact_id) DO UPDATE
-    SET reasons = excluded.reasons, carried_in = excluded.carried_in, connections = excluded.connections,
-        event_reasons = excluded.event_reasons, carried_reasons = excluded.carried_reasons,
-        first_at = excluded.first_at, first_source = excluded.first_source, first_key = excluded.first_key,
-        first_type = excluded.first_type""",
-    """DELETE FROM metering_countedcontact AS counted
-    WHERE counted.account_id = %(account)s AND NOT counted.carried_in
-      AND NOT EXISTS (SELECT FROM given WHERE given.period_id = counted.period_id AND given.unit = counted.unit
-                        AND given.contact_id = counted.contact_id)""",
-    "DELETE FROM metering_eventtally WHERE account_id = %(account)s",
-    """INSERT INTO metering_eventtally (account_id, period_id, connection_id, type, events)
-    SELECT %(account)s, period_id, connection_id, type, count(*) FROM event WHERE billable
-    GROUP BY period_id, connection_id, type""",
-    "DELETE FROM metering_reasonsettally WHERE account_id = %(account)s",
-    """INSERT INTO metering_reasonsettally (account_id, period_id, unit, reasons, contacts)
-    SELECT account_id, period_id, unit, reasons, count(*) FROM metering_countedcontact
-    WHERE account_id = %(account)s GROUP BY account_id, period_id, unit, reasons""",
-    "DELETE FROM metering_connectiontally WHERE account_id = %(account)s",
-    """INSERT INTO metering_connectiontally (account_id, period_id, unit, connection_id, contacts, only_here)
-    SELECT account_id, period_id, unit, connection_id, count(*), count(*) FILTER (WHERE cardinality(connections) = 1)
-    FROM metering_countedcontact, unnest(connections) AS connection_id
-    WHERE account_id = %(account)s GROUP BY account_id, period_id, unit, connection_id""",
-    """UPDATE metering_billingperiod AS period
-    SET app_connector_events = coalesce((SELECT sum(events) FROM metering_eventtally AS tally
-          WHERE tally.account_id = period.account_id AND tally.period_id = period.id), 0),
-        active_contacts = coalesce((SELECT sum(contacts) FROM metering_reasonsettally AS tally
-          WHERE tally.account_id = period.account_id AND tally.period_id = period.id AND tally.unit = 1), 0),
-        activated_contacts = coalesce((SELECT sum(contacts) FROM metering_reasonsettally AS tally
-          WHERE tally.account_id = period.account_id AND tally.period_id = period.id AND tally.unit = 2), 0),
-        carried_in = (SELECT count(*) FROM metering_countedcontact AS counted
-          WHERE counted.account_id = period.account_id AND counted.period_id = period.id AND counted.carried_in)
-    WHERE period.account_id = %(account)s""",
-    """DELETE FROM metering_connectionday WHERE account_id = %(account)s AND (connection_id, type) IN (
-      SELECT connection_id, type
-      FROM (SELECT connection_id, type, sum(events) AS events FROM metering_connectionday
-            WHERE account_id = %(account)s GROUP BY connection_id, type) AS tally
-      FULL JOIN (SELECT connection_id, type, count(*) AS events FROM event GROUP BY connection_id, type) AS recount
-      USING (connection_id, type)
-      WHERE coalesce(tally.events, 0) <> coalesce(recount.events, 0))""",
-    # Days by the account's present zone: what it was when each event came is not kept.
-    """INSERT INTO metering_connectionday (account_id, connection_id, day, type, events)
-    SELECT %(account)s, connection_id, (occurred_at AT TIME ZONE %(timezone)s)::date, type, count(*) FROM event
-    WHERE NOT EXISTS (SELECT FROM metering_connectionday AS tally WHERE tally.account_id = %(account)s
-                        AND tally.connection_id = event.connection_id AND tally.type = event.type)
-    GROUP BY connection_id, 3, type""",
-    """UPDATE metering_accountmeter SET contacts_known = (SELECT count(*) FROM metering_contact
-      WHERE account_id = %(account)s AND alias_of_id IS NULL) WHERE account_id = %(account)s""",
-)
 
 
 def differences(account: Account) -> list[Difference]:
@@ -223,8 +48,8 @@ def repair(account: Account, *, actor: str, at: datetime) -> list[Difference]:
         if not found:
             return []
         parameters = _parameters(account)
-        for statement in _REPAIRS:
-            sql.run(_GIVEN + statement, parameters)
+        for statement in REPAIRS:
+            sql.run(GIVEN + statement, parameters)
         left = _differences(account)
         if left:
             raise Refused("closed_period_differs", f"{left[0].check}: {left[0].where} cannot be repaired.")
@@ -236,19 +61,15 @@ def repair(account: Account, *, actor: str, at: datetime) -> list[Difference]:
 def _differences(account: Account) -> list[Difference]:
     parameters = _parameters(account)
     found = []
-    for check, query in _CHECKS.items():
-        rows = sql.run(f"{_GIVEN} {query} ORDER BY 1 LIMIT {_SHOWN_PER_CHECK}", parameters)
-        found += [
-            Difference(check, str(where), str(stored), str(recounted)) for where, stored, recounted in rows
-        ]
+    for check, query in CHECKS.items():
+        rows = sql.run(f"{GIVEN} {query} ORDER BY 1 LIMIT {_SHOWN_PER_CHECK}", parameters)
+        found += [Difference(check, str(where), str(stored), str(recounted)) for where, stored, recounted in rows]
     return found + _changed_since_closing(account)
 
 
 def _changed_since_closing(account: Account) -> list[Difference]:
     """Closed periods whose counted contacts or totals are not those of their checksum."""
-    closed = BillingPeriod.objects.filter(account_id=account.pk, state=PeriodState.CLOSED).order_by(
-        "starts_at"
-    )
+    closed = BillingPeriod.objects.filter(account_id=account.pk, state=PeriodState.CLOSED).order_by("starts_at")
     return [
         Difference(
             "checksums of closed periods",

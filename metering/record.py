@@ -116,9 +116,7 @@ def write_counted(account_id: int, changed: Iterable[Counted]) -> TallyChanges:
         elif row.stored is not NOT_COUNTED:
             gone.append(row)
     if new:
-        sql.copy_rows(
-            "metering_countedcontact", _COUNTED_COLUMNS, (_counted_row(account_id, row) for row in new)
-        )
+        sql.copy_rows("metering_countedcontact", _COUNTED_COLUMNS, (_counted_row(account_id, row) for row in new))
     if kept:
         _update_counted(account_id, kept)
     if gone:

@@ -53,9 +53,7 @@ def put_account(slug: str, fields: Mapping[str, Any], *, actor: str, now: dateti
 
 
 @transaction.atomic
-def _create_account(
-    slug: str, fields: Mapping[str, Any], *, actor: str, now: datetime
-) -> tuple[Account, bool]:
+def _create_account(slug: str, fields: Mapping[str, Any], *, actor: str, now: datetime) -> tuple[Account, bool]:
     zone = fields.get("timezone", "UTC")
     signed_up_at: datetime = fields.get("signed_up_at") or start_of_local_day(now, zone)
     anchor: datetime = fields.get("anchor") or signed_up_at
@@ -174,6 +172,4 @@ def _audit_connection(
     now: datetime,
 ) -> None:
     named = {"connection": connection.key}
-    write_audit(
-        connection.account, action, actor=actor, at=now, before={**named, **before}, after={**named, **after}
-    )
+    write_audit(connection.account, action, actor=actor, at=now, before={**named, **before}, after={**named, **after})

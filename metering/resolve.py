@@ -44,9 +44,7 @@ def refuse(event: Event, code: str, field: str, detail: str) -> Refusal:
     return Refusal(event.index, event.id, event.source, event.account, code, field, detail, body[:MAX_KEPT])
 
 
-def resolve(
-    events: Iterable[Event], connections: Mapping[str, ConnectionFacts]
-) -> tuple[list[Arrival], list[Refusal]]:
+def resolve(events: Iterable[Event], connections: Mapping[str, ConnectionFacts]) -> tuple[list[Arrival], list[Refusal]]:
     """Match events of one account with its connections and the catalogue."""
     arrivals: list[Arrival] = []
     refusals: list[Refusal] = []

@@ -93,13 +93,9 @@ def load_contacts(state: AccountState, arrivals: Sequence[Arrival]) -> None:
     _load_counted(state, contacts)
     effects = {arrival.type.effect for arrival in arrivals}
     if effects.intersection(_MEMBER_EFFECTS):
-        state.members.update(
-            member_registers(state.account.id, _contacts_with(state, arrivals, _MEMBER_EFFECTS))
-        )
+        state.members.update(member_registers(state.account.id, _contacts_with(state, arrivals, _MEMBER_EFFECTS)))
     if effects.intersection(_SCORE_EFFECTS):
-        state.scores.update(
-            score_registers(state.account.id, _contacts_with(state, arrivals, _SCORE_EFFECTS))
-        )
+        state.scores.update(score_registers(state.account.id, _contacts_with(state, arrivals, _SCORE_EFFECTS)))
 
 
 def _load_counted(state: AccountState, contacts: list[int]) -> None:
@@ -135,9 +131,7 @@ def counted_from_row(row: tuple[Any, ...]) -> Counted:
     return counted
 
 
-def _contacts_with(
-    state: AccountState, arrivals: Sequence[Arrival], effects: tuple[Effect, ...]
-) -> list[int]:
+def _contacts_with(state: AccountState, arrivals: Sequence[Arrival], effects: tuple[Effect, ...]) -> list[int]:
     return list(
         {
             state.contacts[arrival.identity]

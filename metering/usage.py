@@ -82,9 +82,7 @@ def _usage_of(account: Account, period: BillingPeriod, at: datetime) -> dict[str
         "new": used - carried_in,
         **breakdown(period, unit),
         "totals": totals(period),
-        "contacts_known": AccountMeter.objects.only("contacts_known")
-        .get(account_id=account.pk)
-        .contacts_known,
+        "contacts_known": AccountMeter.objects.only("contacts_known").get(account_id=account.pk).contacts_known,
         "outcomes": _outcomes(account, period),
     }
 

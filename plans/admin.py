@@ -10,7 +10,7 @@ from accounts.admin import ReadOnlyAdmin
 from plans.models import Plan, Subscription, Tier
 
 
-class Tiers(TabularInline):
+class Tiers(TabularInline):  # type: ignore[misc]  # unfold carries no types
     """The tiers on the page of their plan."""
 
     model = Tier

@@ -173,9 +173,7 @@ def _utc(moment: datetime) -> datetime:
 
 def _require_year_in_reach(day: date) -> None:
     if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
-        raise OutsideTheCalendar(
-            f"The billing calendar covers the years {_FIRST_YEAR} to {_LAST_YEAR}: {day}"
-        )
+        raise OutsideTheCalendar(f"The billing calendar covers the years {_FIRST_YEAR} to {_LAST_YEAR}: {day}")
 
 
 # Unbounded on purpose: only zones that exist are kept, some hundreds; zoneinfo itself holds on to just eight.

@@ -124,9 +124,7 @@ def join(slug: str) -> Account:
     return account
 
 
-def deliver(
-    account: Account | None, events: Iterable[Any], *, now: datetime = NOW, dry_run: bool = False
-) -> Receipt:
+def deliver(account: Account | None, events: Iterable[Any], *, now: datetime = NOW, dry_run: bool = False) -> Receipt:
     """Take a batch in as if it came with the account's key, or (None) the operator's; without HTTP."""
     body = msgspec.json.encode(list(events))
     return take_in(envelope.read(body, single=False), sender=account, now=now, dry_run=dry_run)
@@ -181,9 +179,9 @@ class Caller:
         headers: dict[str, str] | None = None,
     ) -> Any:
         sent = {"Authorization": f"Bearer {self.key}"} if self.key is not None else {}
-        return self.client.generic(
-            method, f"/api/v1/{path}", body, content_type, headers={**sent, **(headers or {})}
-        )
+        if content_type:
+            sent["Content-Type"] = content_type  # the test client leaves it out where there is no body
+        return self.client.generic(method, f"/api/v1/{path}", body, content_type, headers={**sent, **(headers or {})})
 
 
 def rows(model: type[Model], *columns: str, **filters: Any) -> list[Any]:

@@ -40,9 +40,7 @@ class AccountFields(fields.StrictSerializer):
     anchor = fields.Instant(required=False)
     at_limit = fields.Choice(AtLimitPolicy.choices, required=False, allow_null=True)
     auto_upgrade = fields.YesNo(required=False)
-    limit_override = fields.WholeNumber(
-        min_value=1, max_value=fields.MAX_LIMIT, required=False, allow_null=True
-    )
+    limit_override = fields.WholeNumber(min_value=1, max_value=fields.MAX_LIMIT, required=False, allow_null=True)
     trial_ends_at = fields.Instant(required=False, allow_null=True)
 
 

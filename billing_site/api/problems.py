@@ -86,9 +86,7 @@ def not_found() -> Problem:
 def problem_response(error: Exception, context: Mapping[str, Any]) -> Response:
     """What REST framework calls for anything that a view raises."""
     problem = _problem_of(error)
-    response = Response(
-        problem.body, status=problem.status, headers=dict(problem.headers), content_type=MEDIA_TYPE
-    )
+    response = Response(problem.body, status=problem.status, headers=dict(problem.headers), content_type=MEDIA_TYPE)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         request = context["request"]._request
         log_response("%s", request.path, response=response, request=request, exception=error, logger=_log)
@@ -116,16 +114,12 @@ def _problem_of(error: Exception) -> Problem:
         case exceptions.PermissionDenied():
             return Problem(403, "forbidden", "The key lacks the scope that this needs.")
         case exceptions.MethodNotAllowed():
-            return Problem(
-                405, "method_not_allowed", "This path does not take that method; see the header Allow."
-            )
+            return Problem(405, "method_not_allowed", "This path does not take that method; see the header Allow.")
         case BadRequest() | SuspiciousOperation():
             return Problem(400, "bad_request", "The request cannot be read.")
         case AccountBusy():
             detail = "Another writer holds the account; sending the same again is right."
-            return Problem(
-                503, "account_busy", detail, headers={"Retry-After": str(error.retry_after_seconds)}
-            )
+            return Problem(503, "account_busy", detail, headers={"Retry-After": str(error.retry_after_seconds)})
         case OperationalError() | InterfaceError() | psycopg.OperationalError():
             detail = "The database did not answer; sending the same again is right."
             return Problem(503, "try_again", detail, headers={"Retry-After": "2"})

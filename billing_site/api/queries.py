@@ -23,7 +23,7 @@ def read_query(request: HttpRequest, allowed: Collection[str]) -> dict[str, str]
     sent = QueryDict(get_bytes_from_wsgi(request.META, "QUERY_STRING", ""), encoding="utf-8")
     for name, values in sent.lists():
         if name not in allowed:
-            known = f"known: {', '.join(sorted(allowed))}" if allowed else "there is none"
+            known = f"known: {', '.join(sorted(allowed))}" if allowed else "it takes none"
             detail = f"There is no parameter {shown(name)} here ({known})."
             raise Problem.of_field(shown(name), "unknown_parameter", detail)
         if len(values) > 1:

@@ -37,6 +37,11 @@ class Place:
     shared: Path  # our folder below SHARED_ROOT
 
     @property
+    def holder(self) -> pwd.struct_passwd | None:
+        """Whose the shared folder is: the user's own, but root's if the user is `nobody`, who is many."""
+        return None if self.user is None or self.user.pw_name == "nobody" else self.user
+
+    @property
     def socket_dir(self) -> Path:
         """The folder of the socket: the `host` of a connection. Open to the server's user (and root) only."""
         return self.shared / "socket"
@@ -45,6 +50,15 @@ class Place:
     def beside_us(self) -> Path:
         """Where the cluster's files are, or a link to them."""
         return self.data_dir / "postgres"
+
+    @property
+    def cluster(self) -> Path:
+        """Where they are, if they are: the link may be that of the checkout which this one was copied from."""
+        return self.elsewhere if self.is_linked() else self.beside_us
+
+    def is_linked(self) -> bool:
+        """Whether we, or whose checkout was copied, put a link there. Somebody's own link is none of our matter."""
+        return self.beside_us.is_symlink() and self.beside_us.readlink().parent.parent == SHARED_ROOT
 
     @property
     def elsewhere(self) -> Path:
@@ -135,15 +149,15 @@ def home_of_cluster(place: Place) -> Path:
     """
     user = place.user
     if user is None or _can_enter(user, place.data_dir):
-        if place.beside_us.is_symlink():  # from a copy of the checkout, or from a home that was private once
+        if place.is_linked():  # of a checkout that was copied, or from when the home was private
             place.beside_us.unlink()
         return place.beside_us
-    if place.beside_us.is_dir() and not place.beside_us.is_symlink():
+    if place.beside_us.is_dir() and not place.is_linked():
         raise DevdbError(
             f"{user.pw_name}, who runs PostgreSQL for root, cannot reach {place.beside_us}: "
             "run this as that folder's owner, remove it, or set DATABASE_URL."
         )
-    if not (place.beside_us.is_symlink() and place.beside_us.readlink() == place.elsewhere):
+    if not place.is_linked() or place.beside_us.readlink() != place.elsewhere:
         shutil.rmtree(place.elsewhere, ignore_errors=True)
         place.beside_us.unlink(missing_ok=True)
         place.beside_us.symlink_to(place.elsewhere)

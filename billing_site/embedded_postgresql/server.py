@@ -60,7 +60,7 @@ def erase(place: Place) -> None:
     with _alone(place):
         _stop_any(place)
         try:
-            if place.beside_us.is_symlink():
+            if place.is_linked():
                 place.beside_us.unlink()
             elif place.beside_us.exists():
                 shutil.rmtree(place.beside_us)
@@ -72,7 +72,7 @@ def erase(place: Place) -> None:
 
 def running_version(place: Place) -> tuple[int, str] | None:
     """Process id and version of the running server, or None. Starts nothing."""
-    process = _postmaster(place.beside_us)
+    process = _postmaster(place.cluster)
     if process is None:
         return None
     try:
@@ -102,19 +102,15 @@ def _alone(place: Place) -> Iterator[None]:
 
 
 def _connect(place: Place, database: str = "postgres") -> psycopg.Connection:
-    return psycopg.connect(
-        host=str(place.socket_dir), user=USER, dbname=database, autocommit=True, connect_timeout=10
-    )
+    return psycopg.connect(host=str(place.socket_dir), user=USER, dbname=database, autocommit=True, connect_timeout=10)
 
 
 def _runs(place: Place) -> bool:
     """Whether the server of *these* files answers; one that is starting up counts, after a wait."""
-    process = _postmaster(place.beside_us)
+    process = _postmaster(place.cluster)
     if process is None:
         return False
-    if _socket_dir_said_by(place.beside_us) != str(
-        place.socket_dir
-    ):  # the checkout was moved under a running server
+    if _socket_dir_said_by(place.cluster) != str(place.socket_dir):  # the checkout was moved under a running server
         _end(process, politely=False)
         return False
     return _wait_until_ready(place, process)
@@ -170,8 +166,7 @@ def _socket_dir_said_by(cluster: Path) -> str | None:
 
 
 def _start(place: Place) -> None:
-    shared_mode = 0o755 if place.user else 0o700
-    own_folder(place.shared, mode=shared_mode)
+    own_folder(place.shared, mode=0o755, user=place.holder)
     own_folder(place.socket_dir, mode=0o700, user=place.user)
     _end_stranger(place)
     cluster = home_of_cluster(place)
@@ -202,9 +197,7 @@ def _take_over(place: Place, cluster: Path) -> None:
         if owner != os.geteuid():
             raise DevdbError(_belongs_to_another(cluster))
     elif owner != place.user.pw_uid:
-        for folder, _, files in os.walk(
-            cluster, topdown=False
-        ):  # the top last: an interrupted take-over is repeated
+        for folder, _, files in os.walk(cluster, topdown=False):  # the top last: an interrupted take-over is repeated
             for path in [*(Path(folder, name) for name in files), Path(folder)]:
                 os.chown(path, place.user.pw_uid, place.user.pw_gid, follow_symlinks=False)
 
@@ -233,11 +226,9 @@ def _initialise(place: Place, cluster: Path, binaries: Path) -> None:
         "--builtin-locale": "C.UTF-8",
     }
     words = [word for option in options.items() for word in option]
+    place.output.unlink(missing_ok=True)  # it may be root's, of another time
     with place.output.open("wb") as output:
-        failed = (
-            run_as(place.user, [binaries / "initdb", "--pgdata", draft, *words], stdout=output).returncode
-            != 0
-        )
+        failed = run_as(place.user, [binaries / "initdb", "--pgdata", draft, *words], stdout=output).returncode != 0
     if failed:
         raise DevdbError(f"PostgreSQL could not be set up: {_last_line(place.output)} See {place.output}.")
     draft.rename(cluster)
@@ -300,11 +291,12 @@ def _make_database(place: Place) -> None:
 
 
 def _stop_any(place: Place) -> bool:
-    process = _postmaster(place.beside_us)
-    if process is None:
-        return False
-    _end(process, politely=True)
-    return True
+    process = _postmaster(place.cluster)
+    if process:
+        _end(process, politely=True)
+    if place.socket_dir.exists():
+        _end_stranger(place)
+    return process is not None
 
 
 def _end(process: "psutil.Process", *, politely: bool) -> None:

@@ -90,9 +90,7 @@ def test_stop_leaves_no_process_and_keeps_the_data(data_dir: Path) -> None:
     assert devdb.stop(data_dir) is True
 
     assert devdb.status(data_dir) is None
-    assert not [
-        process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    ]
+    assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     assert devdb.stop(data_dir) is False
     devdb.start(data_dir)
     assert words(data_dir) == ["kept"]
@@ -202,6 +200,9 @@ def test_as_root_a_private_home_stays_private(folder: Path) -> None:
     assert psutil.Process(server_of(data_dir)).username() == "nobody"
     assert place_of(data_dir).elsewhere.is_dir()
     write(data_dir, "private")
+    copy = shutil.copytree(data_dir, home / "copy", symlinks=True)
+    devdb.start(copy)
+    assert server_of(copy) != server_of(data_dir)
     shutil.rmtree(data_dir)  # as a checkout is, and cloned again
     devdb.start(data_dir)
     with pytest.raises(psycopg.errors.UndefinedTable):

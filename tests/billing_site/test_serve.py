@@ -22,9 +22,7 @@ from tests.billing_site.programs import ROOT, environment, eventually
 def database_url(django_db_setup: None) -> str:
     """The address of the test database, which no test is using meanwhile."""
     found = connection.settings_dict
-    server = {
-        name: found[name.upper()] for name in ("host", "port", "user", "password") if found[name.upper()]
-    }
+    server = {name: found[name.upper()] for name in ("host", "port", "user", "password") if found[name.upper()]}
     return f"postgresql:///{found['NAME']}?{urlencode(server | found['OPTIONS'])}"
 
 

@@ -99,9 +99,7 @@ def test_production_passes_djangos_deployment_checks() -> None:
 
 
 def test_without_tls_nobody_is_redirected_and_the_deployment_checks_say_so() -> None:
-    checked = manage(
-        "check", "--deploy", "--fail-level", "WARNING", **PRODUCTION | {"BASE_URL": "http://10.0.0.7"}
-    )
+    checked = manage("check", "--deploy", "--fail-level", "WARNING", **PRODUCTION | {"BASE_URL": "http://10.0.0.7"})
 
     assert checked.returncode == 1
     assert "security.W008" in checked.stderr
@@ -152,9 +150,7 @@ def test_another_isolation_level_is_an_error(db: None) -> None:
 
 
 def record(message: str, *args: object, **more: Any) -> logging.LogRecord:
-    made = logging.LogRecord(
-        "django.request", logging.WARNING, __file__, 1, message, args, more.pop("exc_info", None)
-    )
+    made = logging.LogRecord("django.request", logging.WARNING, __file__, 1, message, args, more.pop("exc_info", None))
     made.__dict__.update(more)
     return made
 

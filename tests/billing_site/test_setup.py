@@ -53,9 +53,7 @@ class Machine:
 
     def synced(self) -> list[str]:
         return [
-            line
-            for line in self.calls.read_text().splitlines()
-            if line.startswith("sync") and "--help" not in line
+            line for line in self.calls.read_text().splitlines() if line.startswith("sync") and "--help" not in line
         ]
 
 
@@ -145,9 +143,7 @@ def test_without_uv_and_without_python_there_is_one_clear_sentence(machine: Mach
     failed = machine.set_up()
 
     assert failed.returncode == 1
-    assert failed.stderr.splitlines()[-1].startswith(
-        "setup: there is no uv here and no Python with venv and pip"
-    )
+    assert failed.stderr.splitlines()[-1].startswith("setup: there is no uv here and no Python with venv and pip")
 
 
 def test_with_only_an_old_python_and_none_to_fetch_there_is_one_clear_sentence(machine: Machine) -> None:

@@ -358,9 +358,7 @@ REFUSED_ITEMS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "code", "field"), REFUSED_ITEMS, ids=[row[0] for row in REFUSED_ITEMS]
-)
+@pytest.mark.parametrize(("name", "text", "code", "field"), REFUSED_ITEMS, ids=[row[0] for row in REFUSED_ITEMS])
 def test_a_bad_item_is_refused_by_name_and_costs_no_neighbour(
     name: str, text: str, code: str, field: str | None
 ) -> None:
@@ -374,9 +372,7 @@ def test_a_bad_item_is_refused_by_name_and_costs_no_neighbour(
     assert len(refusal.body) <= MAX_KEPT
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "code", "field"), REFUSED_ITEMS, ids=[row[0] for row in REFUSED_ITEMS]
-)
+@pytest.mark.parametrize(("name", "text", "code", "field"), REFUSED_ITEMS, ids=[row[0] for row in REFUSED_ITEMS])
 def test_a_bad_item_alone_is_refused_the_same(name: str, text: str, code: str, field: str | None) -> None:
     (refusal,) = read(f"[{text}]".encode(), single=False)
     assert isinstance(refusal, Refusal)
@@ -487,9 +483,7 @@ def test_a_single_bad_event_is_refused_too() -> None:
         ("10,001 good events", f"[{','.join([item()] * (MAX_EVENTS + 1))}]".encode(), "too_many_events", 413),
     ],
 )  # fmt: skip
-def test_a_body_of_which_nothing_can_be_read_is_refused_whole(
-    name: str, body: bytes, code: str, status: int
-) -> None:
+def test_a_body_of_which_nothing_can_be_read_is_refused_whole(name: str, body: bytes, code: str, status: int) -> None:
     with pytest.raises(BadBody) as caught:
         read(body, single=None)
     assert (caught.value.code, caught.value.status) == (code, status)
@@ -531,11 +525,7 @@ def test_the_media_type_of_a_batch_takes_no_single_event(body: bytes) -> None:
 # --- properties ---
 
 JSON_VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(10**29), 10**29)
-    | st.floats(-1e299, 1e299)
-    | st.text(max_size=9),
+    st.none() | st.booleans() | st.integers(-(10**29), 10**29) | st.floats(-1e299, 1e299) | st.text(max_size=9),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
     max_leaves=12,
 )
@@ -561,8 +551,7 @@ EVENTS = st.fixed_dictionaries(
 ANYTHING = st.recursive(
     EVENTS | JSON_VALUES | st.text(st.characters(), max_size=5),
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from([*GOOD, "data", "x"]), inner, max_size=9)
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*GOOD, "data", "x"]), inner, max_size=9)
     ),
     max_leaves=6,
 )
@@ -583,9 +572,7 @@ def test_both_ways_of_reading_agree_on_every_good_item(
 
 @given(st.lists(ANYTHING, max_size=4), st.sampled_from([None, 0]), st.booleans())
 @settings(max_examples=300, deadline=None)
-def test_an_item_is_judged_alike_alone_and_beside_others(
-    items: list[object], other: object, as_ascii: bool
-) -> None:
+def test_an_item_is_judged_alike_alone_and_beside_others(items: list[object], other: object, as_ascii: bool) -> None:
     def text(values: list[object]) -> bytes:
         return json.dumps(values, ensure_ascii=as_ascii).encode("utf-8", "replace")
 
@@ -614,11 +601,7 @@ def _is_json(body: bytes) -> bool:
 
 @given(
     st.lists(ANYTHING, max_size=3).map(lambda items: json.dumps(items).encode()),
-    st.lists(
-        st.tuples(
-            st.integers(0, 400), st.integers(0, 2), st.sampled_from([*b'[]{}",:\\ue1-.0 \x00\n\xff\xc3'])
-        )
-    ),
+    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 2), st.sampled_from([*b'[]{}",:\\ue1-.0 \x00\n\xff\xc3']))),
 )
 @example(rb'["\\\ud800\\ud800\ud83d\ude00\ud83d"]', [])
 @example(rb'["\ud83d\\ude00"]', [])
@@ -680,9 +663,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "objects in data": lambda: _filled(b'{"":0},', b"[" + IN_DATA + b'{"n":[', b"0]}}]"),
     "unknown attributes": lambda: _filled(b'"x":0,', b"[{", b'"y":0}]'),
     "much data, one bad": lambda: b"[" + (IN_DATA + b'{"n":[' + b"[0]," * 16_000 + b"0]}},") * 126 + b"0]",
-    "refused items": lambda: (
-        f"[{','.join([item(specversion='0.3', data={'n': 'x' * 500})] * 10_000)}]".encode()
-    ),
+    "refused items": lambda: f"[{','.join([item(specversion='0.3', data={'n': 'x' * 500})] * 10_000)}]".encode(),
     "international subjects": lambda: (
         f"[{','.join(item(subject=f'änn@mün{n}.bücher{n}.de') for n in range(10_000))}]".encode()
     ),
@@ -698,9 +679,7 @@ def test_a_hostile_body_is_answered_in_bounded_time(name: str) -> None:
     assert time.process_time() - began < 10  # at most 2 where it was measured; room for slower machines
 
 
-@pytest.mark.parametrize(
-    "name", ["objects", "empty strings", "brackets", "one wide string", "objects in data"]
-)
+@pytest.mark.parametrize("name", ["objects", "empty strings", "brackets", "one wide string", "objects in data"])
 def test_a_hostile_body_takes_bounded_memory(name: str) -> None:
     body = HOSTILE[name]()
     tracemalloc.start()

@@ -220,9 +220,7 @@ def test_extreme_days_are_refused(day: date) -> None:
         day_bounds(day, "UTC")
 
 
-@pytest.mark.parametrize(
-    "tz", ["", "Europe", "Mars/Olympus", "../etc/passwd", "zone.tab", "a\0b", "x" * 5000]
-)
+@pytest.mark.parametrize("tz", ["", "Europe", "Mars/Olympus", "../etc/passwd", "zone.tab", "a\0b", "x" * 5000])
 def test_unknown_zones_are_refused(tz: str) -> None:
     with pytest.raises(UnknownTimeZone):
         period_containing("anniversary", AT, AT, tz)

@@ -22,9 +22,7 @@ class Command(BaseCommand):
         # Judged in `handle`, for argparse exits with 2.
         parser.add_argument("--operator", action="store_true", help="a key of the product's own workers")
         parser.add_argument("--account", metavar="SLUG", help="a key of this account alone")
-        parser.add_argument(
-            "--scope", action="append", default=[], help=f"once or more: {', '.join(Scope.values)}"
-        )
+        parser.add_argument("--scope", action="append", default=[], help=f"once or more: {', '.join(Scope.values)}")
         parser.add_argument("--name", default="", help="what staff will know the key by")
         parser.add_argument("--expires", metavar="TIME", help="like 2027-01-01T00:00:00Z (default: never)")
 
