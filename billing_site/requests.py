@@ -1,7 +1,7 @@
 """Requests as we understand them: addresses and forms are UTF-8, whatever charset a Content-Type claims."""
 
 from collections.abc import Mapping
-from typing import Any, override
+from typing import Any
 
 from django.core.exceptions import BadRequest
 from django.core.handlers.wsgi import WSGIRequest
@@ -14,10 +14,9 @@ class Utf8Request(WSGIRequest):
     does so in the constructor, before anything could answer, which makes it the server's bare 500.
     """
 
-    @override
     def _set_content_type_params(self, meta: Mapping[str, Any]) -> None:
         try:
-            super()._set_content_type_params(meta)
+            super()._set_content_type_params(meta)  # type: ignore[misc]  # the stubs leave it out
         except (BadRequest, ValueError):
             self.content_type, self.content_params = "", {}
 

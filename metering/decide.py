@@ -106,10 +106,11 @@ def decide(state: AccountState, arrivals: Sequence[Arrival], judged: Sequence[Ve
     """Decide every arrival in turn. Moves `state` on; the answer is what to say and what to write."""
     decision = Decision()
     for arrival, judgement in zip(arrivals, judged, strict=True):
-        verdict = judgement
-        if verdict is None:
-            stored = state.stored.get((arrival.connection.id, arrival.key))
-            verdict = _store(state, decision, arrival) if stored is None else _repeated(stored, arrival)
+        stored = state.stored.get((arrival.connection.id, arrival.key))
+        if stored is not None:  # perhaps by an earlier one of the batch, which comes before what was judged
+            verdict = _repeated(stored, arrival)
+        else:
+            verdict = judgement or _store(state, decision, arrival)
         decision.verdicts.append(verdict)
     return decision
 

@@ -5,8 +5,7 @@ What is wrong with a file as a whole raises `BadFile`; a bad line becomes a `Ref
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from io import BufferedIOBase
-from typing import Final, Literal
+from typing import BinaryIO, Final, Literal
 
 import msgspec
 
@@ -36,14 +35,12 @@ def format_of(name: str) -> Format:
     return "csv" if name.lower().endswith(".csv") else "ndjson"
 
 
-def check_file(stream: BufferedIOBase, file_format: Format) -> None:
+def check_file(stream: BinaryIO, file_format: Format) -> None:
     """Look at the beginning of a file. Raises `BadFile` if it is not text or has not our columns."""
     next(_lines(stream, file_format), None)
 
 
-def batches(
-    stream: BufferedIOBase, file_format: Format, *, check: Callable[[Event], Event | Refusal]
-) -> Iterator[Batch]:
+def batches(stream: BinaryIO, file_format: Format, *, check: Callable[[Event], Event | Refusal]) -> Iterator[Batch]:
     """The items of a file in batches of 5,000 events or 4 MiB. `check` may refuse an event in good form.
 
     Raises `BadFile`, and whatever `OSError` reading raises.
@@ -63,7 +60,7 @@ def batches(
         yield batch
 
 
-def _lines(stream: BufferedIOBase, file_format: Format) -> Iterator[Line]:
+def _lines(stream: BinaryIO, file_format: Format) -> Iterator[Line]:
     lines = read_lines(stream)
     return csv_rows.as_json(lines) if file_format == "csv" else lines
 

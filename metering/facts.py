@@ -73,7 +73,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     identity: str
     display: str
     time: datetime
-    fingerprint: bytes
+    fingerprint: int
     data: dict[str, Any] | None
     score: tuple[float, datetime | None] | None
     renamed_from: str | None
@@ -83,7 +83,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
 class StoredEvent(NamedTuple):
     """An event that is stored already, as far as telling a duplicate from a conflict needs it."""
 
-    fingerprint: bytes
+    fingerprint: int
     state: str
 
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from io import BufferedIOBase
-from typing import Final
+from typing import BinaryIO, Final
 
 from accounts.models import Account
 from metering import history
@@ -26,7 +25,7 @@ class EventFile:
     """A file to import, open for reading bytes."""
 
     name: str
-    stream: BufferedIOBase
+    stream: BinaryIO
     format: Format
 
 

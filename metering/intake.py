@@ -96,6 +96,8 @@ def _by_account(
         return [(sender, [_of_sender(item, sender) for item in items])] if items else [], []
     slugs = {item.account for item in items if item.account is not None}
     accounts = {account.slug: account for account in Account.objects.filter(slug__in=slugs)}
+    if len(accounts) == 1 and all(item.account in accounts for item in items):
+        return [(account, list(items)) for account in accounts.values()], []
     groups: dict[str, list[Event | Refusal]] = {}
     unattributed: list[Refusal] = []
     for item in items:

@@ -4,8 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BufferedIOBase
-from typing import Final
+from typing import BinaryIO, Final
 
 from metering.envelope import Refusal
 
@@ -37,7 +36,7 @@ class Line:
     refusal: Refusal | None = None
 
 
-def read_lines(stream: BufferedIOBase) -> Iterator[Line]:
+def read_lines(stream: BinaryIO) -> Iterator[Line]:
     """The lines that are not blank, without their ends. Raises `BadFile` for what is not text in UTF-8."""
     line = stream.readline(MAX_LINE + 1)
     _check_is_text(line)
@@ -65,7 +64,7 @@ def _check_is_text(beginning: bytes) -> None:
         raise BadFile("looks like UTF-16 or UTF-32: save it as UTF-8.")
 
 
-def _pass_over(number: int, begins: bytes, stream: BufferedIOBase) -> Line:
+def _pass_over(number: int, begins: bytes, stream: BinaryIO) -> Line:
     """Read to the end of a line that is too long, keeping its beginning alone."""
     size, fingerprint, rest = len(begins), hashlib.sha256(begins), begins
     while rest and not rest.endswith(b"\n"):

@@ -168,7 +168,7 @@ class Event(GrowingTable):
     state = models.SmallIntegerField(choices=EventState)
     occurred_at = models.DateTimeField()
     received_at = models.DateTimeField()
-    fingerprint = models.BinaryField(max_length=16)
+    fingerprint = models.BigIntegerField()
     data = models.JSONField(null=True, blank=True)
 
     class Meta:

@@ -31,7 +31,7 @@ _EVENT_COLUMNS = {
     "state": "int2",
     "occurred_at": "timestamptz",
     "received_at": "timestamptz",
-    "fingerprint": "bytea",
+    "fingerprint": "int8",
     "data": "jsonb",
 }
 _COUNTED_COLUMNS = {

@@ -68,14 +68,18 @@ def resolve(events: Iterable[Event], connections: Mapping[str, ConnectionFacts])
     return arrivals, refusals
 
 
-def fingerprint(kind: EventType, identity: str, at: datetime) -> bytes:
-    """What a duplicate has in common with the stored event: type, identity, instant. Survives erasure."""
-    return blake2b(f"{kind.code}\0{identity}\0{at.isoformat()}".encode(), digest_size=16).digest()
+def fingerprint(kind: EventType, identity: str, at: datetime) -> int:
+    """What a duplicate has in common with the stored event: type, identity, instant. Survives erasure.
+
+    64 bits, as PostgreSQL's bigint: it is only ever compared with that of the one event of the same id.
+    """
+    digest = blake2b(f"{kind.code}\0{identity}\0{at.isoformat()}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)
 
 
 def _arrival(event: Event, kind: EventType, connection: ConnectionFacts) -> Arrival:
     meaning, score, renamed_from, origin = kind, None, None, ""
-    reader = _DATA_READERS.get(kind.effect)
+    reader = _DATA_READERS.get(kind.code)
     if reader is not None:
         meaning, score, renamed_from, origin = reader(event.data or {}, kind, event.time)
     return Arrival(
@@ -141,10 +145,9 @@ def _read_origin(data: Mapping[str, Any], kind: EventType, _at: datetime) -> Rea
     return kind, None, None, origin
 
 
-_DATA_READERS: dict[Effect, Callable[[Mapping[str, Any], EventType, datetime], Reading]] = {
-    Effect.SETS_SCORE: _read_score,
-    Effect.IS_RENAMED: _read_rename,
-    Effect.GIVES_ORIGIN: _read_origin,
+_READERS = {Effect.SETS_SCORE: _read_score, Effect.IS_RENAMED: _read_rename, Effect.GIVES_ORIGIN: _read_origin}
+_DATA_READERS: dict[int, Callable[[Mapping[str, Any], EventType, datetime], Reading]] = {
+    kind.code: _READERS[kind.effect] for kind in BY_NAME.values() if kind.effect in _READERS
 }
 
 

@@ -234,6 +234,7 @@ def test_as_root_the_data_of_a_user_stays_his(data_dir: Path) -> None:
     somebody = next(user for user in pwd.getpwall() if user.pw_uid not in {0, pwd.getpwnam("nobody").pw_uid})
     devdb.start(data_dir)
     devdb.stop(data_dir)
+    shutil.rmtree(place_of(data_dir).shared)  # that of `nobody`
     for path in [data_dir / "postgres", *(data_dir / "postgres").rglob("*")]:
         os.chown(path, somebody.pw_uid, somebody.pw_gid)
 

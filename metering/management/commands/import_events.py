@@ -7,9 +7,8 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, Protocol, override
+from typing import Any, BinaryIO, Protocol, override
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import InterfaceError, OperationalError
@@ -37,11 +36,12 @@ class Report(Protocol):
 
 
 class Command(BaseCommand):
-    """Reads to the end whatever the outcomes; what keeps it from that is one sentence on stderr, with exit code 1."""
+    """Reads to the end whatever the outcomes; what prevents that is one sentence on stderr, exit code 1."""
 
     help = (
         "Import events of one account from files: CloudEvents in lines of JSON, or CSV with the header "
-        "id,source,type,subject,time,data. Importing again is safe. Several files are one history: give them together."
+        "id,source,type,subject,time,data. Importing again is safe. Several files are one history: give them "
+        "together."
     )
 
     @override
@@ -104,7 +104,7 @@ def _open(opened: ExitStack, name: str, wanted_format: str | None) -> EventFile:
     """Open a file, and look at its beginning if it can be read again from the start."""
     file_format = "csv" if wanted_format == "csv" else "ndjson" if wanted_format else format_of(name)
     try:
-        stream: BufferedIOBase = sys.stdin.buffer if name == "-" else opened.enter_context(Path(name).open("rb"))
+        stream = sys.stdin.buffer if name == "-" else opened.enter_context(_reader(name))
         if stream.seekable() and name != "-":
             check_file(stream, file_format)
             stream.seek(0)
@@ -114,6 +114,10 @@ def _open(opened: ExitStack, name: str, wanted_format: str | None) -> EventFile:
         reason = error.strerror if isinstance(error, OSError) else error
         raise CommandError(f"{name!r} cannot be read: {reason}.") from error
     return EventFile(name, stream, file_format)
+
+
+def _reader(name: str) -> BinaryIO:
+    return Path(name).open("rb")
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 import gzip
 import json
 from datetime import timedelta
+from threading import Event as Signal
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -193,9 +195,6 @@ def test_events_are_only_posted(acme_caller: Caller, method: str):
 
 @pytest.mark.django_db(transaction=True)
 def test_while_another_writer_holds_the_account_the_answer_is_to_try_again(acme: Account, acme_caller: Caller):
-    from threading import Event as Signal
-    from threading import Thread
-
     held, done = Signal(), Signal()
 
     def hold() -> None:

@@ -1,0 +1,128 @@
+"""What staff see: every page opens, changes nothing, and shows no secret."""
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.db import connection
+from django.db.models import Model
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from accounts.admin import ReadOnlyAdmin
+from accounts.models import Account, ApiKey, User
+from tests.factories import deliver, event, make_key
+
+pytestmark = pytest.mark.django_db
+
+OURS = [model for model, page in admin.site._registry.items() if isinstance(page, ReadOnlyAdmin)]
+
+
+@pytest.fixture
+def staff() -> Client:
+    """A superuser, logged in."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("root", "root@example.com", "x"))
+    return client
+
+
+@pytest.fixture
+def filled(acme: Account) -> None:
+    """At least one row on every page."""
+    make_key(acme)
+    deliver(acme, [event(), event(id="<script>alert(1)</script>", type="nope")])
+
+
+def _address(model: type[Model], page: str, *args: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=args)
+
+
+def test_there_is_a_page_for_each_of_these():
+    assert sorted(model.__name__ for model in OURS) == [
+        "Account",
+        "ApiKey",
+        "AuditEntry",
+        "BillingPeriod",
+        "Connection",
+        "Plan",
+        "QuarantinedEvent",
+        "Subscription",
+        "Tier",
+    ]
+
+
+@pytest.mark.parametrize("model", OURS)
+def test_every_page_opens_and_changes_nothing(staff: Client, filled: None, model: type[Model]):
+    row = model._default_manager.order_by("pk").last()
+    assert row is not None
+
+    listed = staff.get(_address(model, "changelist"), {"q": "acme"})
+    shown = staff.get(_address(model, "change", row.pk))
+
+    assert (listed.status_code, shown.status_code) == (200, 200)
+    assert staff.get(_address(model, "add")).status_code == 403
+    assert staff.post(_address(model, "change", row.pk), {"name": "x"}).status_code == 403
+    assert staff.post(_address(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+    assert b"<script>alert(1)" not in listed.content + shown.content
+
+
+@pytest.mark.parametrize("model", OURS)
+def test_a_list_costs_the_same_for_many_rows(
+    staff: Client, filled: None, acme: Account, globex: Account, model: type[Model]
+):
+    def cost() -> int:
+        with CaptureQueriesContext(connection) as asked:
+            assert staff.get(_address(model, "changelist")).status_code == 200
+        return len(asked)
+
+    cost()
+    before = cost()
+    for number in range(5):
+        make_key(globex)
+        deliver(globex, [event(type=f"nope-{number}")])
+        deliver(acme, [event(type=f"nope-{number}")])
+
+    assert cost() == before
+
+
+def test_no_page_shows_the_digest_of_a_key(staff: Client, filled: None):
+    key = ApiKey.objects.get()
+    page = staff.get(_address(ApiKey, "change", key.pk)).content.decode()
+
+    assert key.prefix in page
+    assert "digest" not in page.lower()
+    assert bytes(key.digest).hex() not in page
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "created_at__year=99999",
+        "keys__digest__startswith=a",
+        "name__contains=%00",
+        "at_limit__exact=%00",
+        "at_limit__exact=nonsense",
+        "auto_upgrade__exact=nonsense",
+        "q=%00",
+        "p=99999999999999999999",
+        "p=-1",
+        "o=99.x",
+        "all=",
+        "e=1",
+        "nonsense=1",
+    ],
+)
+def test_no_address_of_a_list_breaks_it(staff: Client, filled: None, query: str):
+    assert staff.get(f"{_address(Account, 'changelist')}?{query}").status_code in (200, 302, 400)
+
+
+@pytest.mark.parametrize("pk", ["0", "x", "99999999999999999999", "%00", "_00", "-1"])
+def test_a_row_that_is_not_there_leads_back(staff: Client, filled: None, pk: str):
+    assert staff.get(f"/admin/accounts/account/{pk}/change/").status_code == 302
+
+
+def test_nobody_sees_anything_without_a_login(filled: None):
+    for model in OURS:
+        answer = Client().get(_address(model, "changelist"))
+        assert (answer.status_code, answer.headers["Location"].split("?")[0]) == (302, "/admin/login/")
