@@ -49,7 +49,7 @@ def judge(state: AccountState, arrival: Arrival, now: datetime) -> Verdict | Non
 
 
 def _repeated(stored: StoredEvent, arrival: Arrival) -> Verdict:
-    if stored.fingerprint == arrival.fingerprint:
+    if stored.is_repeated_by(arrival):
         return Verdict("duplicate", first=stored.state)
     return CONFLICT
 
@@ -107,10 +107,8 @@ def decide(state: AccountState, arrivals: Sequence[Arrival], judged: Sequence[Ve
     decision = Decision()
     for arrival, judgement in zip(arrivals, judged, strict=True):
         stored = state.stored.get((arrival.connection.id, arrival.key))
-        if stored is not None:  # perhaps by an earlier one of the batch, which comes before what was judged
-            verdict = _repeated(stored, arrival)
-        else:
-            verdict = judgement or _store(state, decision, arrival)
+        # Stored perhaps by an earlier one of the batch: that comes before what was judged.
+        verdict = _repeated(stored, arrival) if stored else judgement or _store(state, decision, arrival)
         decision.verdicts.append(verdict)
     return decision
 
@@ -124,13 +122,15 @@ def _store(state: AccountState, decision: Decision, arrival: Arrival) -> Verdict
     if contact is None:
         contact = -1 - len(decision.new_contacts)
         state.contacts[arrival.identity] = contact
-        decision.new_contacts[arrival.identity] = (contact, arrival.display)
-    state.stored[arrival.connection.id, arrival.key] = StoredEvent(arrival.fingerprint, verdict.outcome)
+        decision.new_contacts[arrival.identity] = (contact, arrival.subject)
+    state.stored[arrival.connection.id, arrival.key] = StoredEvent(
+        arrival.stored_type, arrival.fingerprint, arrival.time, verdict.outcome
+    )
     period_id = None if period.closed else period.id
     decision.events.append((arrival, contact, period_id))
     if period_id is not None:
         _count(state, decision, arrival, contact, period_id)
-        day = local_day(arrival.time, state.account.timezone)
+        day = local_day(arrival.time, state.account.timezone).toordinal()
         decision.events_by_day[arrival.connection.id, day, arrival.stored_type] += 1
     if arrival.type.effect is not Effect.NONE:
         _take_effect(state, decision, arrival, contact)

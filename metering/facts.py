@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -71,7 +71,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     type: EventType
     stored_type: int
     identity: str
-    display: str
+    subject: str
     time: datetime
     fingerprint: int
     data: dict[str, Any] | None
@@ -80,11 +80,17 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     origin: str
 
 
-class StoredEvent(NamedTuple):
+class StoredEvent(msgspec.Struct, frozen=True, gc=False):
     """An event that is stored already, as far as telling a duplicate from a conflict needs it."""
 
+    type: int
     fingerprint: int
+    at: datetime
     state: str
+
+    def is_repeated_by(self, arrival: Arrival) -> bool:
+        """Whether an arrival with its id is the same event: same type, identity and instant."""
+        return (self.type, self.fingerprint, self.at) == (arrival.stored_type, arrival.fingerprint, arrival.time)
 
 
 class Verdict(NamedTuple):
@@ -135,11 +141,11 @@ class Decision:
 
     verdicts: list[Verdict] = field(default_factory=list)
     events: list[tuple[Arrival, int, int | None]] = field(default_factory=list)  # arrival, contact, period
-    new_contacts: dict[str, tuple[int, str]] = field(default_factory=dict)  # identity: negative id, display
+    new_contacts: dict[str, tuple[int, str]] = field(default_factory=dict)  # identity: negative id, as spelt
     origins: dict[int, str] = field(default_factory=dict)
     engaged: dict[int, datetime] = field(default_factory=dict)
     counted: dict[int, Counted] = field(default_factory=dict)  # by id(): those that changed
     members: dict[StateKey, Register] = field(default_factory=dict)
     scores: dict[StateKey, Register] = field(default_factory=dict)
     events_by_kind: defaultdict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))
-    events_by_day: defaultdict[tuple[int, date, int], int] = field(default_factory=lambda: defaultdict(int))
+    events_by_day: defaultdict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))

@@ -154,8 +154,9 @@ class Contact(GrowingTable):
 class Event(GrowingTable):
     """One thing that a connection did. Immutable but for its state.
 
-    `period` is the period that the event counts in (null: none). `fingerprint` is of (type, identity, instant): it
-    tells a duplicate from a conflict. Its foreign keys have no constraint in the database: docs/decisions/0004.
+    `period` is the period that the event counts in (null: none). `fingerprint` is of the identity as it was sent:
+    with type and instant it tells a duplicate from a conflict, also after erasure. Its foreign keys have no
+    constraint in the database: docs/decisions/0004.
     """
 
     connection = models.ForeignKey(Connection, models.PROTECT, related_name="+", db_constraint=False, db_index=False)

@@ -1,7 +1,7 @@
 """Write what was decided: COPY and set-based statements, rows sorted by key, one order for every writer."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -20,6 +20,9 @@ from metering.counting import (
 from metering.facts import Decision, StateKey
 from metering.models import EventState
 from metering.transitions import Register, Transition
+
+# The first spelling of a contact is kept for display.
+_DISPLAY_LENGTH = 400
 
 _EVENT_COLUMNS = {
     "account_id": "int8",
@@ -56,16 +59,24 @@ def record(account_id: int, decision: Decision, *, received_at: datetime, live: 
     if not decision.events:
         return
     ids = _insert_contacts(account_id, decision)
-    _copy_events(account_id, decision, ids, received_at)
     for row in decision.counted.values():
         row.contact = ids.get(row.contact, row.contact)
-    changes = write_counted(account_id, decision.counted.values())
-    write_members(account_id, _with_ids(decision.members, ids))
-    write_scores(account_id, _with_ids(decision.scores, ids))
-    _add_to_periods(account_id, decision, changes)
-    _add_to_event_tallies(account_id, decision)
-    _touch_contacts(account_id, decision, ids)
-    _touch_meter(account_id, new_contacts=len(ids), live=live)
+    changes = tally_changes(decision.counted.values())
+    new, kept, gone = _by_fate(decision.counted.values())
+    with sql.pipeline():  # the server works through these while the next are being made
+        _update_counted(account_id, kept)
+        _delete_counted(account_id, gone)
+        _add_to_reason_sets(account_id, changes)
+        _add_to_connections(account_id, changes)
+        write_members(account_id, _with_ids(decision.members, ids))
+        write_scores(account_id, _with_ids(decision.scores, ids))
+        _add_to_periods(account_id, decision, changes)
+        _add_to_event_tallies(account_id, decision)
+        _add_to_days(account_id, decision)
+        _touch_contacts(account_id, decision, ids)
+        _touch_meter(account_id, new_contacts=len(ids), live=live)
+    _copy_events(account_id, decision, ids, received_at)
+    _copy_counted(account_id, new)
 
 
 def _insert_contacts(account_id: int, decision: Decision) -> dict[int, int]:
@@ -77,7 +88,11 @@ def _insert_contacts(account_id: int, decision: Decision) -> dict[int, int]:
         """INSERT INTO metering_contact (account_id, identity, display)
            SELECT %s::bigint, identity, display FROM unnest(%s::text[], %s::text[]) AS new (identity, display)
            RETURNING identity, id""",
-        (account_id, [identity for identity, _ in new], [display for _, (_, display) in new]),
+        (
+            account_id,
+            [identity for identity, _ in new],
+            [subject.strip(" ")[:_DISPLAY_LENGTH] for _, (_, subject) in new],
+        ),
     )
     return {decision.new_contacts[identity][0]: stored_id for identity, stored_id in rows}
 
@@ -104,29 +119,22 @@ def _copy_events(account_id: int, decision: Decision, ids: dict[int, int], recei
     sql.copy_rows("metering_event", _EVENT_COLUMNS, rows)
 
 
-def write_counted(account_id: int, changed: Iterable[Counted]) -> TallyChanges:
-    """Store counted contacts that changed, and the tallies of reasons and connections with them."""
+def _by_fate(changed: Iterable[Counted]) -> tuple[list[Counted], list[Counted], list[Counted]]:
+    """Counted contacts that are new, kept with another content, and gone; each by key."""
     new, kept, gone = [], [], []
-    rows = sorted(changed, key=lambda row: (row.period_id, row.unit, row.contact))
-    for row in rows:
+    for row in sorted(changed, key=lambda row: (row.period_id, row.unit, row.contact)):
         if row.reasons and row.stored is NOT_COUNTED:
             new.append(row)
         elif row.reasons:
             kept.append(row)
         elif row.stored is not NOT_COUNTED:
             gone.append(row)
-    if new:
-        sql.copy_rows("metering_countedcontact", _COUNTED_COLUMNS, (_counted_row(account_id, row) for row in new))
-    if kept:
-        _update_counted(account_id, kept)
-    if gone:
-        _delete_counted(account_id, gone)
-    changes = tally_changes(rows)
-    _add_to_reason_sets(account_id, changes)
-    _add_to_connections(account_id, changes)
-    for row in rows:
-        row.stored = row.standing()
-    return changes
+    return new, kept, gone
+
+
+def _copy_counted(account_id: int, rows: list[Counted]) -> None:
+    if rows:
+        sql.copy_rows("metering_countedcontact", _COUNTED_COLUMNS, (_counted_row(account_id, row) for row in rows))
 
 
 def _counted_row(account_id: int, row: Counted) -> tuple[Any, ...]:
@@ -151,9 +159,11 @@ def _counted_row(account_id: int, row: Counted) -> tuple[Any, ...]:
 
 
 def _update_counted(account_id: int, rows: list[Counted]) -> None:
+    if not rows:
+        return
     values = [_counted_row(account_id, row) for row in rows]
     columns = list(zip(*values, strict=True))
-    sql.run(
+    sql.send(
         """UPDATE metering_countedcontact AS counted
            SET reasons = new.reasons, carried_in = new.carried_in, connections = new.connections::bigint[],
                event_reasons = new.event_reasons::int[], carried_reasons = new.carried_reasons::int[],
@@ -175,7 +185,9 @@ def _update_counted(account_id: int, rows: list[Counted]) -> None:
 
 
 def _delete_counted(account_id: int, rows: list[Counted]) -> None:
-    sql.run(
+    if not rows:
+        return
+    sql.send(
         """DELETE FROM metering_countedcontact AS counted
            USING unnest(%s::bigint[], %s::smallint[], %s::bigint[]) AS gone (period_id, unit, contact_id)
            WHERE counted.account_id = %s AND counted.period_id = gone.period_id AND counted.unit = gone.unit
@@ -193,7 +205,7 @@ def _add_to_reason_sets(account_id: int, changes: TallyChanges) -> None:
     differences = sorted((key, contacts) for key, contacts in changes.reason_sets.items() if contacts)
     if not differences:
         return
-    sql.run(
+    sql.send(
         """INSERT INTO metering_reasonsettally AS tally (account_id, period_id, unit, reasons, contacts)
            SELECT %s::bigint, new.* FROM unnest(%s::bigint[], %s::smallint[], %s::int[], %s::bigint[]) AS new
            ON CONFLICT (account_id, period_id, unit, reasons)
@@ -212,7 +224,7 @@ def _add_to_connections(account_id: int, changes: TallyChanges) -> None:
     differences = sorted((key, pair) for key, pair in changes.connections.items() if pair != [0, 0])
     if not differences:
         return
-    sql.run(
+    sql.send(
         """INSERT INTO metering_connectiontally AS tally
              (account_id, period_id, unit, connection_id, contacts, only_here)
            SELECT %s::bigint, new.*
@@ -242,7 +254,7 @@ def _add_to_periods(account_id: int, decision: Decision, changes: TallyChanges) 
     moved = sorted((period_id, row) for period_id, row in totals.items() if any(row))
     if not moved:
         return
-    sql.run(
+    sql.send(
         """UPDATE metering_billingperiod AS period
            SET app_connector_events = period.app_connector_events + new.events,
                active_contacts = period.active_contacts + new.active,
@@ -260,30 +272,41 @@ def _add_to_periods(account_id: int, decision: Decision, changes: TallyChanges) 
 
 
 def _add_to_event_tallies(account_id: int, decision: Decision) -> None:
-    if decision.events_by_kind:
-        kinds = sorted(decision.events_by_kind.items())
-        sql.run(
-            """INSERT INTO metering_eventtally AS tally (account_id, period_id, connection_id, type, events)
-               SELECT %s::bigint, new.* FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::bigint[]) AS new
-               ON CONFLICT (account_id, period_id, connection_id, type)
-               DO UPDATE SET events = tally.events + excluded.events""",
-            (account_id, *([key[place] for key, _ in kinds] for place in range(3)), [n for _, n in kinds]),
-        )
-    if decision.events_by_day:
-        days = sorted(decision.events_by_day.items())
-        sql.run(
-            """INSERT INTO metering_connectionday AS tally (account_id, connection_id, day, type, events)
-               SELECT %s::bigint, new.* FROM unnest(%s::bigint[], %s::date[], %s::smallint[], %s::bigint[]) AS new
-               ON CONFLICT (account_id, connection_id, day, type)
-               DO UPDATE SET events = tally.events + excluded.events""",
-            (account_id, *([key[place] for key, _ in days] for place in range(3)), [n for _, n in days]),
-        )
+    if not decision.events_by_kind:
+        return
+    kinds = sorted(decision.events_by_kind.items())
+    sql.send(
+        """INSERT INTO metering_eventtally AS tally (account_id, period_id, connection_id, type, events)
+           SELECT %s::bigint, new.* FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::bigint[]) AS new
+           ON CONFLICT (account_id, period_id, connection_id, type)
+           DO UPDATE SET events = tally.events + excluded.events""",
+        (account_id, *([key[place] for key, _ in kinds] for place in range(3)), [events for _, events in kinds]),
+    )
+
+
+def _add_to_days(account_id: int, decision: Decision) -> None:
+    if not decision.events_by_day:
+        return
+    days = sorted(decision.events_by_day.items())
+    sql.send(
+        """INSERT INTO metering_connectionday AS tally (account_id, connection_id, day, type, events)
+           SELECT %s::bigint, new.* FROM unnest(%s::bigint[], %s::date[], %s::smallint[], %s::bigint[]) AS new
+           ON CONFLICT (account_id, connection_id, day, type)
+           DO UPDATE SET events = tally.events + excluded.events""",
+        (
+            account_id,
+            [connection_id for (connection_id, _, _), _ in days],
+            [date.fromordinal(day) for (_, day, _), _ in days],
+            [kind for (_, _, kind), _ in days],
+            [events for _, events in days],
+        ),
+    )
 
 
 def _touch_contacts(account_id: int, decision: Decision, ids: dict[int, int]) -> None:
     if decision.engaged:
         engaged = sorted((ids.get(contact, contact), at) for contact, at in decision.engaged.items())
-        sql.run(
+        sql.send(
             """UPDATE metering_contact AS contact SET last_engaged_at = new.at
                FROM unnest(%s::bigint[], %s::timestamptz[]) AS new (id, at)
                WHERE contact.account_id = %s AND contact.id = new.id
@@ -292,7 +315,7 @@ def _touch_contacts(account_id: int, decision: Decision, ids: dict[int, int]) ->
         )
     if decision.origins:
         origins = sorted((ids.get(contact, contact), origin) for contact, origin in decision.origins.items())
-        sql.run(
+        sql.send(
             """UPDATE metering_contact AS contact SET origin = new.origin
                FROM unnest(%s::bigint[], %s::text[]) AS new (id, origin)
                WHERE contact.account_id = %s AND contact.id = new.id AND contact.origin = ''""",
@@ -303,7 +326,7 @@ def _touch_contacts(account_id: int, decision: Decision, ids: dict[int, int]) ->
 def _touch_meter(account_id: int, *, new_contacts: int, live: bool) -> None:
     if not new_contacts and not live:
         return
-    sql.run(
+    sql.send(
         """UPDATE metering_accountmeter
            SET contacts_known = contacts_known + %s, holds_live_events = holds_live_events OR %s
            WHERE account_id = %s""",
@@ -332,7 +355,7 @@ def write_members(account_id: int, registers: Mapping[StateKey, Register]) -> No
     ]
     if not rows:
         return
-    sql.run(
+    sql.send(
         """INSERT INTO metering_syncmember (account_id, contact_id, connection_id, holds, changed_at, changed_by,
              prior_holds, prior_changed_at, prior_changed_by, refused_since)
            SELECT %s::bigint, new.*
@@ -364,7 +387,7 @@ def write_scores(account_id: int, registers: Mapping[StateKey, Register]) -> Non
     ]
     if not rows:
         return
-    sql.run(
+    sql.send(
         """INSERT INTO metering_leadscore (account_id, contact_id, connection_id, holds, changed_at, changed_by,
              prior_holds, prior_changed_at, prior_changed_by, value, expires_at, prior_expires_at)
            SELECT %s::bigint, new.*

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from difflib import get_close_matches
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -24,7 +25,6 @@ from metering.identity import BadSubject, normalise
 
 # Suggesting the nearest type costs a millisecond or so each: enough for people, too much for 10,000 strangers.
 _SUGGESTIONS_PER_BATCH = 10
-_DISPLAY_LENGTH = 400
 
 
 def refuse(event: Event, code: str, field: str, detail: str) -> Refusal:
@@ -68,13 +68,13 @@ def resolve(events: Iterable[Event], connections: Mapping[str, ConnectionFacts])
     return arrivals, refusals
 
 
-def fingerprint(kind: EventType, identity: str, at: datetime) -> int:
-    """What a duplicate has in common with the stored event: type, identity, instant. Survives erasure.
+@lru_cache(maxsize=16_384)
+def fingerprint(identity: str) -> int:
+    """What is left of an identity after erasure: with type and instant it tells a duplicate from a conflict.
 
     64 bits, as PostgreSQL's bigint: it is only ever compared with that of the one event of the same id.
     """
-    digest = blake2b(f"{kind.code}\0{identity}\0{at.isoformat()}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, signed=True)
+    return int.from_bytes(blake2b(identity.encode(), digest_size=8).digest(), signed=True)
 
 
 def _arrival(event: Event, kind: EventType, connection: ConnectionFacts) -> Arrival:
@@ -89,9 +89,9 @@ def _arrival(event: Event, kind: EventType, connection: ConnectionFacts) -> Arri
         meaning,
         kind.code,
         event.identity,
-        event.subject.strip(" ")[:_DISPLAY_LENGTH],
+        event.subject,
         event.time,
-        fingerprint(kind, event.identity, event.time),
+        fingerprint(event.identity),
         event.data,
         score,
         renamed_from,

@@ -9,21 +9,40 @@ from django.db import connection, transaction
 from psycopg import sql
 
 
-def raw_cursor() -> "psycopg.Cursor[tuple[Any, ...]]":
-    """A psycopg cursor inside Django's current transaction."""
+@contextmanager
+def raw_cursor() -> Iterator["psycopg.Cursor[tuple[Any, ...]]"]:
+    """A psycopg cursor inside Django's current transaction; errors come as Django's."""
     connection.ensure_connection()
-    return psycopg.Cursor(connection.connection)
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        yield cursor
+
+
+def send(query: str, parameters: Sequence[Any] | Mapping[str, Any]) -> None:
+    """Execute one statement whose rows nobody wants; inside `pipeline` without waiting for it."""
+    with raw_cursor() as cursor:
+        # Not prepared: a plan made while a table was empty would be kept when it is not, and reads all of it.
+        cursor.execute(query.encode(), parameters, binary=True, prepare=False)
 
 
 def run(query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
     """Execute one statement; its rows, or an empty list if it returns none."""
     with raw_cursor() as cursor:
-        # Not prepared: a plan made while a table was empty would be kept when it is not, and reads all of it.
         cursor.execute(query.encode(), parameters, binary=True, prepare=False)
         return cursor.fetchall() if cursor.description else []
 
 
-def copy_rows(table: str, columns: dict[str, str], rows: Iterable[Sequence[Any]]) -> None:
+@contextmanager
+def pipeline() -> Iterator[None]:
+    """Statements that are `send` inside it are not waited for one by one, only all at its end.
+
+    One that fails raises there.
+    """
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
+
+
+def copy_rows(table: str, columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> None:
     """COPY rows into a table; `columns` maps names to PostgreSQL types."""
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))

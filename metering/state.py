@@ -60,7 +60,8 @@ def load_stored(account: AccountFacts, arrivals: Sequence[Arrival]) -> AccountSt
     rows = sql.run(
         """WITH found AS MATERIALIZED (
              SELECT sent.connection_id, sent.key,
-                    (SELECT ARRAY[event.fingerprint, event.state] FROM metering_event AS event
+                    (SELECT ROW(event.type, event.fingerprint, event.occurred_at, event.state)
+                     FROM metering_event AS event
                      WHERE event.account_id = %s AND event.connection_id = sent.connection_id
                        AND event.key = sent.key) AS stored
              FROM unnest(string_to_array(%s, E'\\x1f')::bigint[], string_to_array(%s, E'\\x1f'))
@@ -72,8 +73,8 @@ def load_stored(account: AccountFacts, arrivals: Sequence[Arrival]) -> AccountSt
             sql.joined(arrival.key for arrival in arrivals),
         ),
     )
-    for connection_id, key, (fingerprint, code) in rows:
-        state.stored[connection_id, key] = StoredEvent(fingerprint, EventState(code).label)
+    for connection_id, key, (kind, fingerprint, at, code) in rows:
+        state.stored[connection_id, key] = StoredEvent(kind, fingerprint, at, EventState(code).label)
     return state
 
 

@@ -89,7 +89,15 @@ def problem_response(error: Exception, context: Mapping[str, Any]) -> Response:
     response = Response(problem.body, status=problem.status, headers=dict(problem.headers), content_type=MEDIA_TYPE)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         request = context["request"]._request
-        log_response("%s", request.path, response=response, request=request, exception=error, logger=_log)
+        log_response(
+            "%s: %s",
+            response.reason_phrase,
+            request.path,
+            response=response,
+            request=request,
+            exception=error,
+            logger=_log,
+        )
     if problem.code == "internal_error":
         got_request_exception.send(sender=None, request=context["request"]._request)
     return response

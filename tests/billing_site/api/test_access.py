@@ -1,6 +1,5 @@
 """Who may do what: keys, scopes, and whose data is whose."""
 
-import itertools
 import logging
 from datetime import timedelta
 from typing import Any
@@ -78,10 +77,11 @@ def test_the_scheme_is_written_as_one_likes(acme: Account, clock: Any):
         assert Caller(None).client.get("/api/v1/usage", headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize(("scope", "of_operator"), list(itertools.product(["write", "read", "operate"], [True, False])))
+@pytest.mark.parametrize(
+    ("scope", "of_operator"),
+    [("write", True), ("write", False), ("read", True), ("read", False), ("operate", True)],
+)
 def test_each_scope_opens_its_own_paths_and_no_other(acme: Account, clock: Any, scope: str, of_operator: bool):
-    if scope == "operate" and not of_operator:
-        pytest.skip("there is no such key")
     caller = Caller(make_key(None if of_operator else acme, scope))
     query = {"account": "acme"} if of_operator else {}
 

@@ -67,7 +67,8 @@ def test_a_page_may_have_one_row_or_a_thousand(seven_accounts: list[str], operat
 
 
 @pytest.mark.parametrize(
-    "cursor", ["", "x", "%00", "cD1hY21l", "cD0yMDI2LTAxLTAx", "bz0xJnA9Zm9v:x:y", "é", "x" * 5_000, "%ff:%ff"]
+    "cursor",
+    ["", "x", "%00", "cD1hY21l", "cD0yMDI2LTAxLTAx", "bz0xJnA9Zm9v:x:y", "é", "x" * 5_000, "%ff:%ff"],
 )
 def test_a_cursor_that_was_made_up_is_refused(acme_caller: Caller, operator: Caller, cursor: str):
     for answer in (

@@ -14,7 +14,17 @@ pytestmark = pytest.mark.django_db
 
 @pytest.mark.parametrize(
     "path",
-    ["/api", "/api/", "/api/v1", "/api/v1/", "/api/v1/usage/", "/api/v2/usage", "/api/v1/nope", "/api/%00", "/api/%ff"],
+    [
+        "/api",
+        "/api/",
+        "/api/v1",
+        "/api/v1/",
+        "/api/v1/usage/",
+        "/api/v2/usage",
+        "/api/v1/nope",
+        "/api/%00",
+        "/api/%ff",
+    ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 @pytest.mark.parametrize("debug", [True, False])

@@ -1,7 +1,6 @@
 """The reads: `usage`, `usage/periods` and a connection's status."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import connection
