@@ -1,4 +1,4 @@
-"""`import_events`: files of any size and shape through the same intake, to their end (RELIABILITY section 3, `files`)."""
+"""`import_events`: files of any size and shape go through the same intake, to their end."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
 from accounts.models import Account
-from metering import event_files, history, import_file
+from metering import event_files, history, import_file, intake
 from metering.lock import AccountBusy
 from metering.models import AccountMeter, BillingPeriod, Event, QuarantinedEvent
 from metering.reconcile import differences
@@ -338,7 +338,7 @@ def test_a_disk_error_in_the_middle_is_one_sentence(
     broken = BrokenDisk(b"".join(as_line(event(data={"text": "x" * 50_000})) for _ in range(40)))
     files = [import_file.EventFile("a.ndjson", broken, "ndjson")]
 
-    seen = []
+    seen: list[import_file.Imported] = []
     with pytest.raises(event_files.BadFile, match=r"^a\.ndjson cannot be read any further: Input/output error\.$"):
         seen += import_file.import_files(acme, files, now=clock, by_event_clock=False)
 
@@ -349,8 +349,8 @@ def test_an_account_kept_busy_is_tried_again_and_then_given_up(
     acme: Account, clock: StoppedClock, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(import_file.time, "sleep", waits.append)
-    take_in_for, attempts = import_file.take_in_for, iter([1, 2])
+    monkeypatch.setattr("metering.import_file.time.sleep", waits.append)
+    take_in_for, attempts = intake.take_in_for, iter([1, 2])
 
     def busy_at_first(*args: Any, **options: Any) -> Any:
         if next(attempts, None):
@@ -390,11 +390,11 @@ def test_an_interruption_says_that_repeating_is_safe(
 # -- history ----------------------------------------------------------------------------------------------------------
 
 
-def months_of_mail(events: int, *, days: int = 300) -> Iterable[dict[str, Any]]:
-    """Mails opened by 40 people, evenly spread over the last 300 days."""
-    begin = NOW - timedelta(days=days)
+def months_of_mail(events: int, *, until: datetime = NOW) -> Iterable[dict[str, Any]]:
+    """Mails opened by 40 people, evenly spread over 300 days."""
+    begin = until - timedelta(days=300)
     for number in range(events):
-        at = begin + number * timedelta(days=days) / events
+        at = begin + number * timedelta(days=300) / events
         yield event(id=f"mail-{number}", subject=f"person-{number % 40}@example.com", time=at)
 
 
@@ -474,7 +474,7 @@ def nobody_else_is_connected() -> bool:
 def test_kill_9_half_way_through_a_history_and_repeating_it(database_url: str, write: Write) -> None:
     account = put_account("veteran", signed_up_at=datetime(2026, 1, 1, tzinfo=UTC), plan="connect", tier="starter")
     put_connection(account, "pipedrive-mailchimp")
-    path = write("a.ndjson", *months_of_mail(60_000))
+    path = write("a.ndjson", *months_of_mail(60_000, until=datetime.now(UTC)))
     words = ["import_events", str(path), "--account", "veteran", "--clock", "event"]
     process = subprocess.Popen(
         [sys.executable, "manage.py", *words],

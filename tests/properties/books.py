@@ -1,47 +1,157 @@
 """What is stored about an account, in the words of the oracle; and what must be true of it at any moment."""
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from accounts.models import Account
 from metering.breakdown import breakdown
-from metering.catalogue import ContactUnit, Reason, reasons_in
+from metering.catalogue import reasons_in
+from metering.lock import locked
 from metering.models import (
+    AccountMeter,
     BillingPeriod,
     CountedContact,
-    Contact,
-    Event,
     LeadScore,
     OutcomeTally,
     StoredUnit,
     SyncMember,
 )
 from metering.periods import do_due_work
-from metering.lock import locked
 from metering.reconcile import differences
-from metering.usage import totals, usage
-from tests.factories import rows
-from tests.properties.oracle import ACTIVE, EVENT_UNIT, Count, Expected, StateKey
+from metering.usage import totals
+from tests.properties.oracle import (
+    ACTIVATED,
+    ACTIVE,
+    EVENT_UNIT,
+    Count,
+    Expected,
+    Happening,
+    accepted,
+    expected,
+    last_changes,
+)
+from tests.properties.world import LINKS, PERIODS
+
+Came = Mapping[Happening, datetime]
+"""What came in, and when first."""
 
 
 def run_scheduler(account: Account, now: datetime) -> None:
-    """What is due for an account is done."""
+    """Whatever is due for the account is done."""
     with locked(account.pk):
         do_due_work(account, now)
 
 
-def counted_in(period: BillingPeriod) -> dict[tuple[str, str], Count]:
+def opened(account: Account) -> list[BillingPeriod]:
+    """The periods of an account, in order of time."""
+    periods = BillingPeriod.objects.filter(account_id=account.pk).order_by("starts_at")
+    return list(periods.select_related("account", "subscription__tier__plan"))
+
+
+def who_counts(period: BillingPeriod) -> dict[tuple[str, str], Count]:
     """Who counts in a period, in which unit, and why."""
     sources = dict(period.account.connections.values_list("pk", "key"))
+    counted = CountedContact.objects.filter(account_id=period.account_id, period=period)
     who = {}
-    for row in CountedContact.objects.filter(account_id=period.account_id, period=period).select_related("contact"):
-        count = Count(
-            first=(row.first_at, row.first_source, row.first_key) if row.first_at is not None else None
-        )
-        places = zip(row.connections, row.event_reasons, row.carried_reasons, strict=True)
-        for connection, given, carried in places:
-            count.given |= {(sources[connection], reason.label) for reason in reasons_in(given)}
-            count.carried |= {(sources[connection], reason.label) for reason in reasons_in(carried)}
-        who[StoredUnit(row.unit).label, row.contact.identity] = count
+    for row in counted.select_related("contact"):
+        first = None if row.first_at is None else (row.first_at, row.first_source, row.first_key)
+        count = Count(first=first)
+        for link, given, carried in zip(
+            row.connections, row.event_reasons, row.carried_reasons, strict=True
+        ):
+            count.given |= {(sources[link], reason.label) for reason in reasons_in(given)}
+            count.carried |= {(sources[link], reason.label) for reason in reasons_in(carried)}
+        key = (StoredUnit(row.unit).label, row.contact.identity)
+        assert key not in who, "a contact counts twice"
+        who[key] = count
     return who
+
+
+def check_is_exact(account: Account, came: Came) -> None:
+    """Every number, reason, first cause and state is what the oracle says of what came."""
+    kept = {period.starts_at: period for period in opened(account)}
+    for start, end in PERIODS:
+        should_be = expected(came, LINKS, start, end)
+        if start in kept:
+            _check_period(kept[start], should_be)
+        else:
+            assert not should_be.events, "a period with events was not opened"
+            assert not any(count.given for count in should_be.who.values())
+    assert {*kept} <= {start for start, _ in PERIODS}
+    stored = [it for it in came if accepted(it, LINKS)]
+    assert states(account) == {
+        key: (it.reason is not None, it.at, it.key, it.name == "refused", it.data.get("expires_at"))
+        for key, it in last_changes(stored, LINKS).items()
+    }
+    known = AccountMeter.objects.get(account_id=account.pk).contacts_known
+    assert known == len({it.person for it in stored})
+
+
+def _check_period(period: BillingPeriod, should_be: Expected) -> None:
+    who = should_be.who
+    assert who_counts(period) == who
+    assert period.carried_in == sum(bool(count.carried) for count in who.values())
+    people = {unit: [count for (of, _), count in who.items() if of == unit] for unit in (ACTIVE, ACTIVATED)}
+    assert totals(period) == {
+        EVENT_UNIT: should_be.events.total(),
+        **{unit: len(counts) for unit, counts in people.items()},
+    }
+    for unit, counts in people.items():
+        places = [count.given | count.carried for count in counts]
+        assert breakdown_in(period, unit) == (
+            Counter(reason for place in places for reason in {reason for _, reason in place}),
+            Counter(source for place in places for source in {source for source, _ in place}),
+        )
+    by_type: Counter[str] = Counter()
+    by_source: Counter[str] = Counter()
+    for (source, kind), events in should_be.events.items():
+        by_type[kind] += events
+        by_source[source] += events
+    assert breakdown_in(period, EVENT_UNIT) == (by_type, by_source)
+
+
+def breakdown_in(period: BillingPeriod, unit: str) -> tuple[Counter[str], Counter[str]]:
+    """A period's breakdown in a unit: by reason (or type) and by connection."""
+    number, what = ("events", "type") if unit == EVENT_UNIT else ("contacts", "reason")
+    lists = breakdown(period, unit)
+    return (
+        Counter({row[what]: row[number] for row in lists["by_reason"]}),
+        Counter({row["connection"]: row[number] for row in lists["by_connection"]}),
+    )
+
+
+def states(account: Account) -> dict[tuple[str, str, str], tuple[Any, ...]]:
+    """Every membership and score: whether it holds, since when, by which event, refused or not, until when."""
+    found: dict[tuple[str, str, str], tuple[Any, ...]] = {}
+    for member in SyncMember.objects.filter(account_id=account.pk).select_related("contact", "connection"):
+        key = (member.contact.identity, member.connection.key, "contact_sync")
+        found[key] = (member.holds, member.changed_at, member.changed_by, bool(member.refused_since), None)
+    for score in LeadScore.objects.filter(account_id=account.pk).select_related("contact", "connection"):
+        key = (score.contact.identity, score.connection.key, "lead_score")
+        found[key] = (score.holds, score.changed_at, score.changed_by, False, score.expires_at)
+    return found
+
+
+def check_books(account: Account) -> None:
+    """What is true of any account at any moment: a recount agrees, the lists sum up, nobody counts twice."""
+    assert differences(account) == []
+    known = AccountMeter.objects.get(account_id=account.pk).contacts_known
+    for period in opened(account):
+        for rows in breakdown(period, EVENT_UNIT).values():
+            assert sum(row["events"] for row in rows) == period.app_connector_events
+        counted = CountedContact.objects.filter(account_id=account.pk, period=period)
+        for unit, used in [(1, period.active_contacts), (2, period.activated_contacts)]:
+            contacts = counted.filter(unit=unit).values_list("contact", flat=True)
+            assert used == len(contacts) == len(set(contacts))
+        assert period.carried_in <= period.active_contacts
+    assert known >= 0
+
+
+def tallied(account: Account) -> Counter[str]:
+    """Deliveries by outcome, over all periods."""
+    found: Counter[str] = Counter()
+    for row in OutcomeTally.objects.filter(account_id=account.pk):
+        found[row.outcome] += row.deliveries
+    return found

@@ -1,0 +1,164 @@
+"""Any split, order, repetition and overlap of the same events counts the same (DESIGN section 4, Once; section 6)."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accounts.models import Account
+from metering.usage import usage
+from tests.factories import deliver
+from tests.properties.books import (
+    check_books,
+    check_is_exact,
+    opened,
+    run_scheduler,
+    states,
+    tallied,
+    who_counts,
+)
+from tests.properties.oracle import GRACE, Happening, accepted
+from tests.properties.world import (
+    DAY,
+    HOUR,
+    LINKS,
+    NEXT_TURN,
+    START,
+    TICK,
+    TURN,
+    Beforehand,
+    Delivery,
+    as_sent,
+    deliveries,
+    examples,
+    happenings,
+    make_account,
+    undone,
+)
+
+IN_TIME = TURN + GRACE - TICK
+"""The last moment at which every event of the first period still counts in it."""
+
+
+@pytest.fixture
+def account(catalogue: None) -> Account:
+    """On connect/starter in Berlin, whose clocks go back a week before the turn."""
+    return make_account()
+
+
+@st.composite
+def stories(
+    draw: st.DrawFn, ways: int = 1, **how: Any
+) -> tuple[list[Happening], Sequence[list[Delivery]]]:
+    """What happened, and ways for it to come in."""
+    happened = draw(happenings())
+    return happened, [draw(deliveries(happened, **how)) for _ in range(ways)]
+
+
+def come_by(account: Account, who: Beforehand, now: datetime) -> None:
+    if who == "a read":
+        usage(account, now)
+    elif who == "the scheduler":
+        run_scheduler(account, now)
+
+
+def come_in(account: Account, step: Delivery, came: dict[Happening, datetime]) -> Counter[str]:
+    """Take a delivery in, and remember what came for the first time."""
+    come_by(account, step.beforehand, step.now)
+    receipt = deliver(account, map(as_sent, step.batch), now=step.now)
+    assert len(receipt.items) == len(step.batch)
+    outcomes = Counter(receipt.outcomes())
+    assert outcomes == expected_outcomes(step, came)
+    for it in step.batch:
+        came.setdefault(it, step.now)
+    return outcomes
+
+
+def expected_outcomes(step: Delivery, came: Iterable[Happening]) -> Counter[str]:
+    stored = {it for it in came if accepted(it, LINKS)}
+    outcomes: Counter[str] = Counter()
+    for it in step.batch:
+        if it in stored:
+            outcomes["duplicate"] += 1
+        elif accepted(it, LINKS):
+            stored.add(it)
+            closed = it.at < TURN and step.now > IN_TIME
+            outcomes["late" if closed else "recorded"] += 1
+        else:
+            outcomes["ignored" if LINKS[it.source].enabled_at(it.at) else "rejected"] += 1
+    return outcomes
+
+
+def live_on(account: Account, came: dict[Happening, datetime]) -> None:
+    """Read on, close, and open the next period: its carry-in is right as well."""
+    usage(account, max([*came.values(), TURN]))
+    check_is_exact(account, came)
+    for now in (TURN + 2 * DAY, NEXT_TURN + HOUR, NEXT_TURN + 2 * DAY):
+        run_scheduler(account, max([*came.values(), now]))
+        check_books(account)
+        check_is_exact(account, came)
+
+
+@examples(60)
+@given(story=stories())
+def test_whatever_way_events_come_in_time_every_number_is_what_happened(
+    account: Account, story: tuple[list[Happening], Sequence[list[Delivery]]]
+):
+    _, [steps] = story
+    with undone():
+        came: dict[Happening, datetime] = {}
+        outcomes: Counter[str] = Counter()
+        for step in steps:
+            outcomes += come_in(account, step, came)
+            check_books(account)
+            check_is_exact(account, came)
+            assert tallied(account) == outcomes
+        live_on(account, came)
+
+
+@examples(25)
+@given(story=stories(ways=2))
+def test_two_ways_to_deliver_the_same_events_answer_the_same_usage(
+    account: Account, story: tuple[list[Happening], Sequence[list[Delivery]]]
+):
+    _, ways = story
+    one, other = [answers_after(account, steps) for steps in ways]
+    assert one == other
+
+
+def answers_after(account: Account, steps: Sequence[Delivery]) -> list[Any]:
+    """What usage answers when all is in, and after the next opening; with first causes and states."""
+    shown = ("used", "limit", "totals", "carried_in", "new", "by_reason", "by_connection", "contacts_known")
+    answers: list[Any] = []
+    with undone():
+        for step in steps:
+            come_in(account, step, {}) if False else come_by(account, step.beforehand, step.now)
+            deliver(account, map(as_sent, step.batch), now=step.now)
+        for now in (IN_TIME, NEXT_TURN + HOUR):
+            answer = usage(account, now)
+            answers.append({name: answer[name] for name in shown})
+            answers.append({period.starts_at: who_counts(period) for period in opened(account)})
+        answers.append(states(account))
+    return answers
+
+
+@examples(40)
+@given(
+    story=stories(latest=TURN + 3 * DAY, beforehand=["the scheduler"]),
+)
+def test_what_comes_after_the_closing_is_late_and_changes_only_what_comes_next(
+    account: Account, story: tuple[list[Happening], Sequence[list[Delivery]]]
+):
+    _, [steps] = story
+    with undone():
+        usage(account, START + DAY)
+        came: dict[Happening, datetime] = {}
+        for step in steps:
+            come_in(account, step, came)
+            check_books(account)
+            check_is_exact(account, came)
+        live_on(account, came)
