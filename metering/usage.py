@@ -135,14 +135,6 @@ def period_starting(account: Account, start: datetime) -> BillingPeriod:
     return row
 
 
-def account_state(account: Account, now: datetime) -> str:
-    """How an account stands in its current period; `ok` while it has none. Opens nothing."""
-    period = _current(account, clock_of(account, now))
-    if period is None:
-        return "ok"
-    return limits.standing(getattr(period, period.subscription.tier.plan.unit), period.limit)
-
-
 def connection_status(link: Connection, first_day: date, last_day: date) -> dict[str, Any]:
     """What a connection did on whole local days, both inclusive: recorded events by family, type and day.
 

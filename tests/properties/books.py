@@ -82,7 +82,7 @@ def check_is_exact(account: Account, came: Came) -> None:
     assert {*kept} <= {start for start, _ in PERIODS}
     stored = [it for it in came if accepted(it, LINKS)]
     assert states(account) == {
-        key: (it.reason is not None, it.at, it.key, it.name == "refused", it.data.get("expires_at"))
+        key: (it.holds, it.at, it.key, it.name == "refused", it.data.get("expires_at") if it.holds else None)
         for key, it in last_changes(stored, LINKS).items()
     }
     known = AccountMeter.objects.get(account_id=account.pk).contacts_known

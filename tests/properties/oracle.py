@@ -57,6 +57,11 @@ class Happening:
             return ACTIVE, "lead_score"
         return (ACTIVE, "contact_sync") if self.type.startswith("contact.") and self.name in JOINS else None
 
+    @property
+    def holds(self) -> bool:
+        """Whether a membership or score that it changed last holds."""
+        return self.reason is not None
+
 
 @dataclass(frozen=True)
 class Link:
@@ -108,7 +113,7 @@ def held_at(start: datetime, happenings: Iterable[Happening], links: Mapping[str
     return {
         key
         for key, it in last.items()
-        if it.reason and links[it.source].enabled_at(start) and not _expired(it, links[it.source], start)
+        if it.holds and links[it.source].enabled_at(start) and not _expired(it, links[it.source], start)
     }
 
 

@@ -136,7 +136,7 @@ def answers_after(account: Account, steps: Sequence[Delivery]) -> list[Any]:
     answers: list[Any] = []
     with undone():
         for step in steps:
-            come_in(account, step, {}) if False else come_by(account, step.beforehand, step.now)
+            come_by(account, step.beforehand, step.now)
             deliver(account, map(as_sent, step.batch), now=step.now)
         for now in (IN_TIME, NEXT_TURN + HOUR):
             answer = usage(account, now)

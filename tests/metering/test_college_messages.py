@@ -1,0 +1,124 @@
+"""Real mail of a real college in 2004 gives the numbers that an independent script counted (college-messages.md).
+
+The file is not ours to ship: it lies beside the checkout where this project is developed.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+
+from accounts.models import Account
+from metering.models import AccountMeter, BillingPeriod
+from plans.models import PeriodRule, Plan, Tier, Unit
+from tests.billing_site.programs import ROOT
+from tests.factories import put_account, put_connection
+
+DATA = ROOT.parent / "shared" / "data"
+
+pytestmark = pytest.mark.skipif(
+    not (DATA / "college-messages.txt").exists(), reason="the college messages do not lie beside this checkout"
+)
+
+
+@pytest.fixture(scope="module")
+def messages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All messages as CloudEvents, made by the script that comes with them."""
+    path = tmp_path_factory.mktemp("college") / "messages.ndjson"
+    with path.open("wb") as written:
+        words = [sys.executable, str(DATA / "to_cloudevents.py"), str(DATA / "college-messages.txt")]
+        subprocess.run(words, stdout=written, check=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def messages_of_may(messages: Path) -> Path:
+    """Those from 29 April to 2 June: May of every time zone."""
+    path = messages.with_name("may.ndjson")
+    with messages.open() as lines, path.open("w") as written:
+        written.writelines(
+            line for line in lines if "2004-04-29" <= line.partition('"time": "')[2][:10] <= "2004-06-02"
+        )
+    return path
+
+
+@pytest.fixture
+def college(db: None) -> Callable[..., Account]:
+    """An account that pays by active contacts, has no limit, and is older than the messages."""
+
+    def college(rule: PeriodRule, timezone: str = "UTC") -> Account:
+        plan = Plan.objects.create(
+            key="campus", name="Campus", unit=Unit.ACTIVE_CONTACTS, period_rule=rule, at_limit="by_replayability"
+        )
+        Tier.objects.create(plan=plan, key="all", limit=None, price=0)
+        account = put_account(
+            "college",
+            plan="campus",
+            timezone=timezone,
+            signed_up_at=datetime(2004, 3, 1, tzinfo=UTC),
+            anchor=datetime(2004, 4, 15, tzinfo=UTC),
+        )
+        put_connection(account, "college-mail", "engagement")
+        return account
+
+    return college
+
+
+def counted(path: Path, account: Account) -> dict[str, tuple[int, int]]:
+    """Import by the event clock; events and unique senders of each period in which there were any, by its start."""
+    call_command("import_events", str(path), account=account.slug, clock="event", verbosity=0)
+    periods = BillingPeriod.objects.filter(account=account, carried_in=0, app_connector_events__gt=0)
+    return {
+        f"{period.starts_at:%d %b %Y %H:%M}": (period.app_connector_events, period.active_contacts)
+        for period in periods.order_by("starts_at")
+    }
+
+
+def test_each_calendar_month_counts_its_own_senders(college: Callable[..., Account], messages: Path) -> None:
+    account = college(PeriodRule.CALENDAR_MONTH)
+
+    months = counted(messages, account)
+
+    assert {start: months[start] for start in list(months)[:4]} == {
+        "01 Apr 2004 00:00": (4_929, 313),
+        "01 May 2004 00:00": (37_698, 1_038),
+        "01 Jun 2004 00:00": (7_911, 740),
+        "01 Jul 2004 00:00": (3_699, 360),
+    }
+    assert sum(events for events, _ in months.values()) == 59_835
+    assert sum(senders for _, senders in months.values()) == 3_157
+    assert AccountMeter.objects.get(account=account).contacts_known == 1_350
+    assert not BillingPeriod.objects.filter(account=account).exclude(carried_in=0).exists()
+
+
+def test_each_anniversary_period_counts_its_own_senders(
+    college: Callable[..., Account], messages: Path
+) -> None:
+    account = college(PeriodRule.ANNIVERSARY)
+
+    assert counted(messages, account) == {
+        "15 Apr 2004 00:00": (21_745, 727),
+        "15 May 2004 00:00": (27_846, 1_045),
+        "15 Jun 2004 00:00": (3_184, 379),
+        "15 Jul 2004 00:00": (2_475, 289),
+        "15 Aug 2004 00:00": (2_536, 277),
+        "15 Sep 2004 00:00": (1_779, 222),
+        "15 Oct 2004 00:00": (270, 83),
+    }
+    assert not BillingPeriod.objects.filter(account=account).exclude(carried_in=0).exists()
+
+
+@pytest.mark.parametrize(
+    ("timezone", "start", "senders"),
+    [("America/Los_Angeles", "01 May 2004 07:00", 1_041), ("Europe/Tallinn", "30 Apr 2004 21:00", 1_039)],
+)
+def test_the_month_depends_on_the_time_zone(
+    college: Callable[..., Account], messages_of_may: Path, timezone: str, start: str, senders: int
+) -> None:
+    months = counted(messages_of_may, college(PeriodRule.CALENDAR_MONTH, timezone))
+
+    assert months[start][1] == senders
