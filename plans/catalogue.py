@@ -124,7 +124,10 @@ def tier_for(plan_key: str | None, tier_key: str | None, signed_up_on: date) -> 
     if not tiers:
         raise Refused("unknown_plan", f"There is no plan {plan_key}.", field="plan", status=400)
     if tier_key is None:
-        return min((tier for tier in tiers if not tier.trial), key=_by_limit)
+        for_good = [tier for tier in tiers if not tier.trial]
+        if not for_good:
+            raise Refused("unknown_tier", f"Plan {plan_key} has trial tiers alone: name one.", field="tier", status=400)
+        return min(for_good, key=_by_limit)
     for tier in tiers:
         if tier.key == tier_key:
             return tier

@@ -95,9 +95,7 @@ def test_each_calendar_month_counts_its_own_senders(college: Callable[..., Accou
     assert not BillingPeriod.objects.filter(account=account).exclude(carried_in=0).exists()
 
 
-def test_each_anniversary_period_counts_its_own_senders(
-    college: Callable[..., Account], messages: Path
-) -> None:
+def test_each_anniversary_period_counts_its_own_senders(college: Callable[..., Account], messages: Path) -> None:
     account = college(PeriodRule.ANNIVERSARY)
 
     assert counted(messages, account) == {

@@ -1,0 +1,2 @@
+"""Sample accounts that show the product: who they are (`samples`), what happened to them (`story`), and how they get
+into the database through the real intake (`load`)."""
