@@ -126,6 +126,7 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name = "API key"
         constraints: ClassVar = [
             models.CheckConstraint(name="key_has_a_scope", condition=Q(scopes__len__gte=1)),
             models.CheckConstraint(
@@ -150,6 +151,8 @@ class AuditEntry(models.Model):
     reason = models.TextField(blank=True)
 
     class Meta:
+        verbose_name = "audit entry"
+        verbose_name_plural = "audit trail"
         indexes: ClassVar = [models.Index(F("account"), F("at").desc(), name="audit_of_account_newest_first")]
 
     def __str__(self) -> str:

@@ -50,6 +50,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "billing_site.admin_scripts.allow_eval_in_admin",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -71,6 +72,7 @@ TEMPLATES = [
         },
     }
 ]
+UNFOLD = {"SITE_TITLE": "Headcount", "SITE_HEADER": "Headcount", "SITE_SYMBOL": "groups"}
 ROOT_URLCONF = "billing_site.urls"
 WSGI_APPLICATION = "billing_site.wsgi.application"
 AUTH_USER_MODEL = "accounts.User"
@@ -125,7 +127,7 @@ if _header := environment.request_header("PROXY_PROTO_HEADER"):
     SECURE_PROXY_SSL_HEADER = (_header, "https")
 # Putting a domain on the browsers' own lists is its owner's decision, and hard to undo.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
-SECURE_CSP = {
+SECURE_CSP: dict[str, list[str]] = {
     "default-src": [CSP.SELF],
     "style-src": [CSP.SELF, CSP.UNSAFE_INLINE],  # unfold's widgets carry style attributes
     "img-src": [CSP.SELF, "data:"],
@@ -134,6 +136,8 @@ SECURE_CSP = {
     "form-action": [CSP.SELF],
     "frame-ancestors": [CSP.NONE],
 }
+# Only inside the admin, where scripts of other hosts stay forbidden too (`admin_scripts`).
+ADMIN_CSP = SECURE_CSP | {"script-src": [CSP.SELF, CSP.UNSAFE_EVAL]}
 # For the page of a usage link: `csp_override(settings.FRAMED_CSP)` together with `xframe_options_exempt`.
 FRAMED_CSP = SECURE_CSP | {"frame-ancestors": FRAME_ORIGINS or [CSP.NONE]}
 

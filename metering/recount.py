@@ -141,7 +141,7 @@ REPAIRS = (
         first_at = excluded.first_at, first_source = excluded.first_source, first_key = excluded.first_key,
         first_type = excluded.first_type""",
     """DELETE FROM metering_countedcontact AS counted
-    WHERE counted.account_id = %(account)s AND NOT counted.carried_in
+    WHERE counted.account_id = %(account)s AND NOT 0 < ANY(counted.carried_reasons)
       AND NOT EXISTS (SELECT FROM given WHERE given.period_id = counted.period_id AND given.unit = counted.unit
                         AND given.contact_id = counted.contact_id)""",
     "DELETE FROM metering_eventtally WHERE account_id = %(account)s",

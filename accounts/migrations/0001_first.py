@@ -80,6 +80,7 @@ class Migration(migrations.Migration):
                 ('account', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='keys', to='accounts.account')),
             ],
             options={
+                'verbose_name': 'API key',
                 'constraints': [models.CheckConstraint(condition=models.Q(('scopes__len__gte', 1)), name='key_has_a_scope'), models.CheckConstraint(condition=models.Q(('account__isnull', True), models.Q(('scopes__contains', ['operate']), _negated=True), _connector='OR'), name='key_of_an_account_cannot_operate')],
             },
         ),
@@ -96,6 +97,8 @@ class Migration(migrations.Migration):
                 ('account', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='audit', to='accounts.account')),
             ],
             options={
+                'verbose_name': 'audit entry',
+                'verbose_name_plural': 'audit trail',
                 'indexes': [models.Index(models.F('account'), models.OrderBy(models.F('at'), descending=True), name='audit_of_account_newest_first')],
             },
         ),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import batched
+from typing import cast
 
 import msgspec
 
@@ -12,7 +13,7 @@ from billing_site.demo.story import events_of
 from metering import envelope, history
 from metering.models import AccountMeter, Event
 from metering.registration import put_account, put_connection
-from plans.calendar import period_containing, start_of_local_day
+from plans.calendar import PeriodRule, period_containing, start_of_local_day
 from plans.models import Plan, Unit
 from plans.subscriptions import bounds, in_force, subscriptions_of
 
@@ -38,10 +39,11 @@ def _is_loaded(sample: Sample, account: Account) -> bool:
 
 
 def _create(sample: Sample, now: datetime) -> Account:
-    began = start_of_local_day(now - PERIOD_BEGAN, sample.timezone)
+    rule = cast(PeriodRule, Plan.objects.get(key=sample.plan).period_rule)
+    anchor = start_of_local_day(now - PERIOD_BEGAN, sample.timezone)
+    began, _ = period_containing(rule, anchor, now, sample.timezone)
     for _ in sample.months[1:]:
-        just_before = began - timedelta(microseconds=1)
-        began, _ = period_containing("anniversary", began, just_before, sample.timezone)
+        began, _ = period_containing(rule, anchor, began - timedelta(microseconds=1), sample.timezone)
     fields = {
         "name": sample.name,
         "billing_email": f"billing@{sample.slug}.example",
@@ -49,7 +51,7 @@ def _create(sample: Sample, now: datetime) -> Account:
         "plan": sample.plan,
         "tier": sample.tier,
         "signed_up_at": sample.signed_up_at or began,
-        "anchor": began,
+        "anchor": anchor,
         **({"trial_ends_at": now + TRIAL_LEFT} if sample.tier == "trial" else {}),
     }
     account, _ = put_account(sample.slug, fields, actor=ACTOR, now=now)

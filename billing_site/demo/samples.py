@@ -160,7 +160,7 @@ SAMPLES = (
         "connect",
         "growth",
         (CRM, MAIL, FORMS, WEB, SCORES, CHAT),
-        tuple(Month(people, 6 * people) for people in range(480, 1_930, 120)),
+        tuple(Month(people, 4 * people) for people in range(480, 1_930, 120)),
         timezone="Europe/Vienna",
     ),
 )

@@ -1,4 +1,4 @@
-"""Members and live scores count at once when the next period opens, and late events put that right (DESIGN section 6)."""
+"""Members and live scores count at once when a period opens, and late events put that right (DESIGN section 6)."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
@@ -95,9 +95,10 @@ def test_what_is_carried_in_stands_in_the_tallies_and_in_usage(acme: Account):
         {"connection": SECOND_SYNC, "contacts": 1},
     ]
     assert rows(ReasonSetTally, "reasons", "contacts", period__starts_at=DECEMBER) == [(1, 2)]
-    assert rows(
-        ConnectionTally, "connection__key", "contacts", "only_here", period__starts_at=DECEMBER
-    ) == [(SECOND_SYNC, 1, 0), (SYNC, 2, 1)]
+    assert rows(ConnectionTally, "connection__key", "contacts", "only_here", period__starts_at=DECEMBER) == [
+        (SECOND_SYNC, 1, 0),
+        (SYNC, 2, 1),
+    ]
 
 
 def test_a_member_stays_counted_in_the_period_in_which_it_left(acme: Account):

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -111,10 +112,10 @@ def test_a_reason_that_an_event_gave_stays_when_the_carry_in_proves_wrong():
     assert row.standing() == Standing(SYNC, frozenset({MAILCHIMP}), carried_in=False)
 
 
-def changes_of(*rows: Counted) -> dict[str, dict[object, object]]:
+def changes_of(*rows: Counted) -> dict[str, dict[Any, Any]]:
     """The changes that say something, as plain dicts."""
     changes = tally_changes(rows)
-    plain = {
+    plain: dict[str, dict[Any, Any]] = {
         "contacts": dict(changes.contacts),
         "carried_in": dict(changes.carried_in),
         "reason_sets": dict(changes.reason_sets),
@@ -190,7 +191,9 @@ STEPS = st.tuples(
 
 
 @given(st.lists(STEPS | st.just(True), max_size=30))
-def test_the_changes_of_any_history_add_up_to_a_recount(history: list[tuple[ContactUnit, int, int, Reason, str] | bool]):
+def test_the_changes_of_any_history_add_up_to_a_recount(
+    history: list[tuple[ContactUnit, int, int, Reason, str] | bool],
+):
     rows: dict[tuple[ContactUnit, int], Counted] = {}
     sums: defaultdict[str, Counter[object]] = defaultdict(Counter)
 

@@ -48,9 +48,11 @@ OPEN = PeriodFacts(11, NOVEMBER, DECEMBER, closed=False, provisional=False)
 
 def acme(*, periods: list[PeriodFacts] | None = None, **loaded: Any) -> AccountState:
     """An account whose October is closed and whose November is open, with nothing in it yet."""
-    facts = {"id": 1, "slug": "acme", "signed_up_at": SIGN_UP, "closed_at": None, "timezone": "UTC"}
+    facts: dict[str, Any] = {"id": 1, "slug": "acme", "signed_up_at": SIGN_UP, "closed_at": None, "timezone": "UTC"}
     account = AccountFacts(**facts | {name: loaded.pop(name) for name in list(loaded) if name in facts})
-    return AccountState(account=account, periods=[CLOSED, OPEN] if periods is None else periods, **{"stored": {}, **loaded})
+    return AccountState(
+        account=account, periods=[CLOSED, OPEN] if periods is None else periods, **{"stored": {}, **loaded}
+    )
 
 
 def run(

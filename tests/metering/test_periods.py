@@ -124,7 +124,9 @@ def test_after_a_silence_every_period_up_to_the_event_is_opened(acme: Account):
 
     assert outcome(acme, "2027-03-05", now=at("2027-03-05 12:00")) == "recorded"
 
-    assert periods(acme) == [f"{day} open" for day in ("2026-11-01", "2026-12-01", "2027-01-01", "2027-02-01", "2027-03-01")]
+    assert periods(acme) == [
+        f"{day} open" for day in ("2026-11-01", "2026-12-01", "2027-01-01", "2027-02-01", "2027-03-01")
+    ]
 
 
 def test_after_a_silence_a_read_opens_every_period_up_to_now(acme: Account):

@@ -135,9 +135,8 @@ def test_the_same_id_of_another_source_resolves_nothing(acme: Account):
     assert rows(QuarantinedEvent, "resolved_at") == [None]
 
 
-def test_an_event_and_its_correction_in_one_batch_stay_unresolved(acme: Account):
-    """The correction comes first or last: what is rejected in a batch is written after what is stored."""
-    deliver(acme, [event(id="evt-1", type="nothing"), event(id="evt-1")])
+def test_what_is_rejected_after_its_id_was_stored_stays_unresolved(acme: Account):
+    deliver(acme, [event(id="evt-1"), event(id="evt-1", type="nothing")])
 
     assert rows(QuarantinedEvent, "key", "resolved_at") == [("evt-1", None)]
 

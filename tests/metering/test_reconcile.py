@@ -31,7 +31,9 @@ from tests.factories import NOW, deliver, event, rows
 
 pytestmark = pytest.mark.django_db
 
-NOVEMBER, DECEMBER, JANUARY = (datetime(2026 + month // 13, (month - 1) % 12 + 1, 1, tzinfo=UTC) for month in (11, 12, 13))
+NOVEMBER, DECEMBER, JANUARY = (
+    datetime(2026 + month // 13, (month - 1) % 12 + 1, 1, tzinfo=UTC) for month in (11, 12, 13)
+)
 DERIVED: tuple[type[models.Model], ...] = (
     BillingPeriod,
     CountedContact,
@@ -169,6 +171,10 @@ DAMAGE: dict[str, tuple[Callable[[], object], set[str]]] = {
         lambda: CountedContact.objects.bulk_create([_copy(counted("bob").get(), unit=2)]),
         {REASONS, FIRST, BY_SET, BY_CONNECTION, TOTALS},
     ),
+    "a contact that is marked as carried in by nothing": (
+        lambda: CountedContact.objects.bulk_create([_copy(counted("bob").get(), unit=2, carried_in=True)]),
+        {REASONS, FIRST, SETS, BY_SET, BY_CONNECTION, TOTALS},
+    ),
     "an event that is gone": (
         lambda: Event.objects.filter(type=15).delete(),
         {REASONS, FIRST, EVENTS, TOTALS, DAYS},
@@ -243,9 +249,7 @@ def test_a_repair_is_audited_and_none_that_found_nothing(busy: Account):
 
     [entry] = AuditEntry.objects.filter(action="account.recounted")
     assert (entry.account, entry.actor, entry.at, entry.after) == (busy, "somebody", NOW, {})
-    assert entry.before == {
-        "differences": [{"check": KNOWN, "where": "account", "stored": "9", "recounted": "5"}]
-    }
+    assert entry.before == {"differences": [{"check": KNOWN, "where": "account", "stored": "9", "recounted": "5"}]}
 
 
 def test_a_repair_leaves_states_alone(busy: Account):

@@ -9,9 +9,7 @@ from django.db import connection as database
 
 from accounts.models import Account, AuditEntry, Connection
 from accounts.refusals import Refused
-from metering.lock import locked
 from metering.models import AccountMeter
-from metering.periods import do_due_work
 from metering.registration import put_account, put_connection
 from plans.catalogue import load
 from plans.models import Plan, Subscription, Tier
@@ -67,7 +65,7 @@ def test_a_new_account_has_defaults_for_all_that_is_left_out():
 
 @pytest.mark.usefixtures("catalogue")
 def test_a_new_account_keeps_all_that_is_given():
-    given = {
+    given: dict[str, Any] = {
         "name": "Umbrella",
         "billing_email": "pay@umbrella.example",
         "timezone": "Europe/Berlin",
@@ -474,15 +472,3 @@ def test_each_change_of_a_connection_leaves_one_audit_row(umbrella: Account):
             "",
         )
     ]
-
-
-def test_a_push_during_an_import_judges_plan_and_limit_by_the_clock_of_the_import(umbrella: Account):
-    connect(umbrella, kind="contact_sync")
-    deliver(umbrella, [event(source="crm", time=NOW)])
-    with locked(umbrella.pk):
-        do_due_work(umbrella, NOW + timedelta(days=31))
-    AccountMeter.objects.update(clock=NOW)
-
-    put(limit_override=5)
-
-    assert sorted(umbrella.periods.values_list("limit", flat=True)) == [5, 5]

@@ -415,7 +415,11 @@ def test_usage_takes_as_many_queries_for_50_connections_as_for_one(acme: Account
         put_connection(acme, f"sync-{number}")
     deliver(
         acme,
-        [event(source=f"sync-{number}", type=name) for number in range(50) for name in ("contact.matched", "web.visited")],
+        [
+            event(source=f"sync-{number}", type=name)
+            for number in range(50)
+            for name in ("contact.matched", "web.visited")
+        ],
     )
 
     assert len(usage(acme, NOW)["by_connection"]) == 51

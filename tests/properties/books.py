@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from django.apps import apps
+from django.db import connection
+
 from accounts.models import Account
 from metering.breakdown import breakdown
 from metering.catalogue import reasons_in
@@ -20,7 +23,7 @@ from metering.models import (
 )
 from metering.periods import do_due_work
 from metering.reconcile import differences
-from metering.usage import totals
+from metering.usage import totals, usage
 from tests.properties.oracle import (
     ACTIVATED,
     ACTIVE,
@@ -32,7 +35,7 @@ from tests.properties.oracle import (
     expected,
     last_changes,
 )
-from tests.properties.world import LINKS, PERIODS
+from tests.properties.world import LINKS, PERIODS, Beforehand
 
 Came = Mapping[Happening, datetime]
 """What came in, and when first."""
@@ -42,6 +45,14 @@ def run_scheduler(account: Account, now: datetime) -> None:
     """Whatever is due for the account is done."""
     with locked(account.pk):
         do_due_work(account, now)
+
+
+def come_by(account: Account, who: Beforehand, now: datetime) -> None:
+    """Someone who needs the present period, or nobody."""
+    if who == "a read":
+        usage(account, now)
+    elif who == "the scheduler":
+        run_scheduler(account, now)
 
 
 def opened(account: Account) -> list[BillingPeriod]:
@@ -58,9 +69,7 @@ def who_counts(period: BillingPeriod) -> dict[tuple[str, str], Count]:
     for row in counted.select_related("contact"):
         first = None if row.first_at is None else (row.first_at, row.first_source, row.first_key)
         count = Count(first=first)
-        for link, given, carried in zip(
-            row.connections, row.event_reasons, row.carried_reasons, strict=True
-        ):
+        for link, given, carried in zip(row.connections, row.event_reasons, row.carried_reasons, strict=True):
             count.given |= {(sources[link], reason.label) for reason in reasons_in(given)}
             count.carried |= {(sources[link], reason.label) for reason in reasons_in(carried)}
         key = (StoredUnit(row.unit).label, row.contact.identity)
@@ -155,3 +164,20 @@ def tallied(account: Account) -> Counter[str]:
     for row in OutcomeTally.objects.filter(account_id=account.pk):
         found[row.outcome] += row.deliveries
     return found
+
+
+def everything_stored() -> dict[str, str]:
+    """What every table of ours holds, as one digest each."""
+    tables = [
+        model._meta.db_table
+        for app in ("accounts", "plans", "metering")
+        for model in apps.get_app_config(app).get_models()
+    ]
+    digests = {}
+    with connection.cursor() as cursor:
+        for table in tables:
+            cursor.execute(
+                f"SELECT coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') FROM {table} AS t"  # noqa: S608 - our own tables
+            )
+            [digests[table]] = cursor.fetchone() or [""]
+    return digests

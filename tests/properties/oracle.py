@@ -130,9 +130,7 @@ def accepted(it: Happening, links: Mapping[str, Link]) -> bool:
     return link.enabled_at(it.at) and (link.records_sends or it.name != "email_sent")
 
 
-def expected(
-    came: Mapping[Happening, datetime], links: Mapping[str, Link], start: datetime, end: datetime
-) -> Expected:
+def expected(came: Mapping[Happening, datetime], links: Mapping[str, Link], start: datetime, end: datetime) -> Expected:
     """What the period `[start, end)` counts of what came (and when it came first)."""
     period = Expected()
     stored = {it: at for it, at in came.items() if accepted(it, links)}

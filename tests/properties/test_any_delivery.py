@@ -15,6 +15,7 @@ from tests.factories import deliver
 from tests.properties.books import (
     check_books,
     check_is_exact,
+    come_by,
     opened,
     run_scheduler,
     states,
@@ -30,7 +31,6 @@ from tests.properties.world import (
     START,
     TICK,
     TURN,
-    Beforehand,
     Delivery,
     as_sent,
     deliveries,
@@ -51,19 +51,10 @@ def account(catalogue: None) -> Account:
 
 
 @st.composite
-def stories(
-    draw: st.DrawFn, ways: int = 1, **how: Any
-) -> tuple[list[Happening], Sequence[list[Delivery]]]:
+def stories(draw: st.DrawFn, ways: int = 1, **how: Any) -> tuple[list[Happening], Sequence[list[Delivery]]]:
     """What happened, and ways for it to come in."""
     happened = draw(happenings())
     return happened, [draw(deliveries(happened, **how)) for _ in range(ways)]
-
-
-def come_by(account: Account, who: Beforehand, now: datetime) -> None:
-    if who == "a read":
-        usage(account, now)
-    elif who == "the scheduler":
-        run_scheduler(account, now)
 
 
 def come_in(account: Account, step: Delivery, came: dict[Happening, datetime]) -> Counter[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any, Literal
 
 from django.db import transaction
@@ -82,9 +83,7 @@ def examples(number: int) -> settings:
 def make_account(slug: str = "berlin", **fields: Any) -> Account:
     """The account, with its connections; two of them are switched off on the way."""
     signed_up_at = datetime(2026, 3, 1, tzinfo=UTC)
-    account = put_account(
-        slug, now=signed_up_at, timezone="Europe/Berlin", plan="connect", tier="starter", **fields
-    )
+    account = put_account(slug, now=signed_up_at, timezone="Europe/Berlin", plan="connect", tier="starter", **fields)
     for key, kind in KINDS.items():
         link = LINKS[key]
         days = link.score_expiry.days if link.score_expiry else None
@@ -174,7 +173,7 @@ def deliveries(
     cuts = draw(st.sets(st.integers(1, len(order)), max_size=4))
     edges = [0, *sorted(cuts | {len(order)})]
     now, steps = START + DAY, []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         batch = order[start:end]
         soonest = max(now, *(it.at - draw(st.sampled_from([AHEAD, 0 * DAY])) for it in batch))
         waits = st.sampled_from([0 * DAY, TICK, HOUR, 3 * DAY]) | st.just(max(latest - soonest, 0 * DAY))

@@ -32,6 +32,7 @@ class Access:
     password: str
     operator_key: str
     account_key: str
+    standings: list[str]
 
 
 class Command(BaseCommand):
@@ -68,14 +69,9 @@ class Command(BaseCommand):
         return _make_access(timezone.now())
 
     def _show(self, address: str, access: Access) -> None:
-        now = timezone.now()
         self._say(f"\nHeadcount is at {address} (Ctrl-C stops it)\n")
-        for sample in SAMPLES:
-            row = usage(Account.objects.get(slug=sample.slug), now)
-            limit = "unlimited" if row["limit"] is None else f"{row['limit']:,}"
-            standing = f"{row['used']:>6,} of {limit:>6} {row['unit']}, {row['percent']} %"
-            self._say(f"  {sample.slug:<20}{row['plan'] + '/' + row['tier']:<22}{standing}")
-        connections.close_all()
+        for standing in access.standings:
+            self._say(f"  {standing}")
         self._say(f"\nStaff login    {address}admin/   user {NAME}   password {access.password}")
         self._say(f"Operator key   {access.operator_key}")
         self._say(f"Key of {LARGEST}   {access.account_key}")
@@ -103,4 +99,10 @@ def _make_access(now: datetime) -> Access:
     operator_key, _ = create_key(account=None, scopes=Scope.values, now=now, name=NAME)
     largest = Account.objects.get(slug=LARGEST)
     account_key, _ = create_key(account=largest, scopes=[Scope.WRITE, Scope.READ], now=now, name=NAME)
-    return Access(password, operator_key, account_key)
+    return Access(password, operator_key, account_key, [_standing(sample.slug, now) for sample in SAMPLES])
+
+
+def _standing(slug: str, now: datetime) -> str:
+    row = usage(Account.objects.get(slug=slug), now)
+    used = f"{row['used']:>6,} of {row['limit']:>6,} {row['unit']}, {row['percent']} %"
+    return f"{slug:<20}{row['plan'] + '/' + row['tier']:<22}{used}"

@@ -8,7 +8,9 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
+from django.utils import timezone
 
+from billing_site import schedules
 from billing_site.process_tree import CannotListen, serve_forever
 
 
@@ -31,6 +33,7 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0)
         if not settings.DEBUG:
             call_command("collectstatic", interactive=False, verbosity=0)
+        schedules.sync(timezone.now())
         connections.close_all()
         try:
             code = serve_forever(host, port, workers, with_tasks=not no_worker, on_ready=self._announce)
