@@ -125,7 +125,6 @@ BY_NAME = {row.name: row for row in _TYPES}
 BY_CODE = {row.code: row for row in _TYPES}
 SCORE_SET = BY_NAME["score.set"]
 SCORE_CLEARED = BY_NAME["score.cleared"]
-MATCHED = BY_NAME["contact.matched"]
 ORIGINS = ("organic", "ad", "collaboration")
 
 

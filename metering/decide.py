@@ -11,7 +11,7 @@ from metering.facts import (
     Arrival,
     Decision,
     StateKey,
-    StoredEvent,
+    Stored,
     Verdict,
 )
 from metering.transitions import Register, Transition, holds_at
@@ -48,7 +48,7 @@ def judge(state: AccountState, arrival: Arrival, now: datetime) -> Verdict | Non
     return None
 
 
-def _repeated(stored: StoredEvent, arrival: Arrival) -> Verdict:
+def _repeated(stored: Stored, arrival: Arrival) -> Verdict:
     if stored.is_repeated_by(arrival):
         return Verdict("duplicate", first=stored.state)
     return CONFLICT
@@ -123,7 +123,7 @@ def _store(state: AccountState, decision: Decision, arrival: Arrival) -> Verdict
         contact = -1 - len(decision.new_contacts)
         state.contacts[arrival.identity] = contact
         decision.new_contacts[arrival.identity] = (contact, arrival.subject)
-    state.stored[arrival.connection.id, arrival.key] = StoredEvent(
+    state.stored[arrival.connection.id, arrival.key] = Stored(
         arrival.stored_type, arrival.fingerprint, arrival.time, verdict.outcome
     )
     period_id = None if period.closed else period.id
@@ -175,7 +175,8 @@ def _take_effect(state: AccountState, decision: Decision, arrival: Arrival, cont
         moved = Transition(at, arrival.key, holds=False)
         _advance(state, decision, state.scores, decision.scores, arrival, contact, moved)
     elif effect is Effect.GIVES_ORIGIN and arrival.origin:
-        decision.origins.setdefault(contact, arrival.origin)
+        origin = (at, arrival.origin)
+        decision.origins[contact] = min(decision.origins.get(contact, origin), origin)
 
 
 def _advance(

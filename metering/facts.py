@@ -38,7 +38,6 @@ class AccountFacts:
     """What intake knows of an account."""
 
     id: int
-    slug: str
     signed_up_at: datetime
     closed_at: datetime | None
     timezone: str
@@ -80,7 +79,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     origin: str
 
 
-class StoredEvent(msgspec.Struct, frozen=True, gc=False):
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """An event that is stored already, as far as telling a duplicate from a conflict needs it."""
 
     type: int
@@ -115,7 +114,7 @@ class AccountState:
     """
 
     account: AccountFacts
-    stored: dict[tuple[int, str], StoredEvent]
+    stored: dict[tuple[int, str], Stored]
     contacts: dict[str, int] = field(default_factory=dict)
     periods: list[PeriodFacts] = field(default_factory=list)
     counted: dict[tuple[int, ContactUnit, int], Counted] = field(default_factory=dict)
@@ -142,7 +141,7 @@ class Decision:
     verdicts: list[Verdict] = field(default_factory=list)
     events: list[tuple[Arrival, int, int | None]] = field(default_factory=list)  # arrival, contact, period
     new_contacts: dict[str, tuple[int, str]] = field(default_factory=dict)  # identity: negative id, as spelt
-    origins: dict[int, str] = field(default_factory=dict)
+    origins: dict[int, tuple[datetime, str]] = field(default_factory=dict)  # the first by event time
     engaged: dict[int, datetime] = field(default_factory=dict)
     counted: dict[int, Counted] = field(default_factory=dict)  # by id(): those that changed
     members: dict[StateKey, Register] = field(default_factory=dict)

@@ -6,20 +6,19 @@ interrupted is repeated from the start: what was stored is a duplicate then, and
 stands.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from accounts.models import Account
 from accounts.refusals import Refused
-from metering.catalogue import BY_NAME
+from metering import models
 from metering.decide import Clock
 from metering.envelope import Event, Refusal
-from metering.facts import ConnectionFacts
 from metering.intake import ItemOutcome, UsageSummary, summary, take_in_locked
 from metering.lock import locked
 from metering.models import AccountMeter, BillingPeriod
-from metering.models import Event as StoredEvent
 from metering.periods import do_due_work, next_due
+from metering.resolve import resolve
 from metering.state import connections_of
 from plans.models import Subscription
 from plans.subscriptions import bounds, grace, in_force, subscriptions_of
@@ -58,8 +57,7 @@ def replay(account: Account, items: Sequence[Event | Refusal], now: datetime) ->
             raise Refused("clock_released", detail)
         account = Account.objects.get(pk=account.pk)
         subscriptions = subscriptions_of(account.pk)
-        connections = connections_of(account.pk, {item.source for item in items if isinstance(item, Event)})
-        times = [_moves_clock_to(item, connections) for item in items]
+        times = _times(account, items)
         clock = Clock(_start_of_batch(meter, times), moves_until=now)
         run: list[Event | Refusal] = []
         started, turn = clock, _BEFORE_ALL_TIME
@@ -94,11 +92,12 @@ def release_clock(account: Account, now: datetime) -> None:
             _set_clock(account.pk, None if last is None else max(last, meter.clock))
 
 
-def _moves_clock_to(item: Event | Refusal, connections: Mapping[str, ConnectionFacts]) -> datetime | None:
-    """The time an item moves the clock to; what names no type or connection that exists moves nothing."""
-    if isinstance(item, Event) and item.type in BY_NAME and item.source in connections:
-        return item.time
-    return None
+def _times(account: Account, items: Sequence[Event | Refusal]) -> list[datetime | None]:
+    """When each item happened; None for one that is refused for its form, which moves no clock."""
+    events = [item for item in items if isinstance(item, Event)]
+    arrivals, _ = resolve(events, connections_of(account.pk, (event.source for event in events)))
+    at = {arrival.index: arrival.time for arrival in arrivals}
+    return [at.get(item.index) for item in items]
 
 
 def _start_of_batch(meter: AccountMeter, times: Sequence[datetime | None]) -> datetime:
@@ -116,7 +115,7 @@ def _start_of_batch(meter: AccountMeter, times: Sequence[datetime | None]) -> da
 
 def _forget_unused_periods(account_id: int) -> bool:
     """If an account has no events, remove the periods that reads have opened; whether it has none."""
-    if StoredEvent.objects.filter(account_id=account_id).exists():
+    if models.Event.objects.filter(account_id=account_id).exists():
         return False
     BillingPeriod.objects.filter(account_id=account_id).delete()
     return True

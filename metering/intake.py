@@ -18,13 +18,13 @@ from accounts.models import Account
 from metering import limits, sql
 from metering.decide import Clock, decide, judge_all
 from metering.envelope import Event, Refusal
-from metering.facts import Arrival, Verdict
+from metering.facts import AccountState, Arrival, PeriodFacts, Verdict
 from metering.lock import locked
 from metering.models import BillingPeriod
-from metering.periods import effective_limit, open_for
+from metering.periods import closed_unopened, effective_limit, open_current, open_for, recent_periods
 from metering.quarantine import quarantine, resolve_quarantined
 from metering.record import record
-from metering.rename import rename
+from metering.rename import independent_of_renames, rename_all
 from metering.resolve import refuse, resolve
 from metering.state import account_facts, connections_of, load_contacts, load_stored
 from plans.models import Subscription
@@ -133,9 +133,9 @@ def take_in_for(
         account = Account.objects.get(pk=account.pk)
         subscriptions = subscriptions_of(account.pk)
         clock = Clock(meter.clock or now)
-        before = summary(account, subscriptions, clock.reading).used if dry_run else 0
+        before = summary(account, subscriptions, clock.reading)
         outcomes = take_in_locked(account, subscriptions, items, clock, live=meter.clock is None)
-        after = summary(account, subscriptions, clock.reading, used_before=before)
+        after = summary(account, subscriptions, clock.reading, used_before=before.used)
         if dry_run:
             transaction.set_rollback(True)
     return outcomes, after
@@ -156,13 +156,17 @@ def take_in_locked(
     arrivals, unresolved = resolve(events.values(), connections)
     refusals += unresolved
     outcomes = _rejections(refusals)
+    stored: list[Arrival] = []
     for arrival, verdict in _decide_and_record(account, subscriptions, arrivals, clock, live=live):
         outcomes.append(ItemOutcome(arrival.index, arrival.key, verdict))
         if verdict.outcome == "rejected":
             refusals.append(refuse(events[arrival.index], verdict.code, verdict.field, verdict.detail))
+        elif verdict.outcome in ("recorded", "late"):
+            stored.append(arrival)
     reading = clock.after_all(arrivals).reading
     _tally(account, subscriptions, outcomes, reading)
     quarantine(account.pk, refusals, reading)
+    resolve_quarantined(account.pk, stored, refusals, reading)
     return outcomes
 
 
@@ -174,33 +178,56 @@ def _decide_and_record(
     *,
     live: bool,
 ) -> Iterator[tuple[Arrival, Verdict]]:
-    """Load, decide and write; anew after each rename, which changes who an address means."""
-    for part in _until_renames(arrivals):
+    """Load, decide and write. Part by part: a part ends where a rename changes who an address means, and where a
+    period opens, which carries in what the events before it have left."""
+    rest = arrivals
+    while rest:
+        part = rest[: independent_of_renames(account.pk, rest)]
         state = load_stored(account_facts(account), part)
         judged = judge_all(state, part, clock)
-        instants = [arrival.time for arrival, verdict in zip(part, judged, strict=True) if verdict is None]
-        if instants:
-            state.periods = open_for(account, subscriptions, instants, clock.reading)
+        part = part[: _open_periods(account, subscriptions, state, part, judged, clock.reading)]
+        if None in judged:
             load_contacts(state, part)
-        decision = decide(state, part, judged)
+        decision = decide(state, part, judged[: len(part)])
+        rest = rest[len(part) :]
         clock = clock.after_all(part)
         record(account.pk, decision, received_at=clock.reading, live=live)
-        if decision.events:
-            resolve_quarantined(account.pk, (arrival for arrival, _, _ in decision.events), clock.reading)
-        for arrival, _, _ in decision.events:
-            if arrival.renamed_from is not None:
-                rename(account.pk, arrival.renamed_from, arrival.identity)
+        rename_all(
+            account.pk,
+            [(row.renamed_from, row.identity) for row, _, _ in decision.events if row.renamed_from is not None],
+        )
         yield from zip(part, decision.verdicts, strict=True)
 
 
-def _until_renames(arrivals: Sequence[Arrival]) -> Iterator[Sequence[Arrival]]:
-    start = 0
-    for place, arrival in enumerate(arrivals, start=1):
-        if arrival.renamed_from is not None:
-            yield arrivals[start:place]
-            start = place
-    if start < len(arrivals):
-        yield arrivals[start:]
+def _open_periods(
+    account: Account,
+    subscriptions: list[Subscription],
+    state: AccountState,
+    part: Sequence[Arrival],
+    judged: Sequence[Verdict | None],
+    now: datetime,
+) -> int:
+    """Load the periods of what is to be stored, opening at most the first; how much of the part can be decided."""
+    state.periods = recent_periods(account, subscriptions, now)
+    stores = False
+    period: PeriodFacts | None = None
+    for place, (arrival, verdict) in enumerate(zip(part, judged, strict=True)):
+        if verdict is not None:
+            continue
+        if period is None or not period.starts_at <= arrival.time < period.ends_at:
+            period = state.period_at(arrival.time)
+        if period is None:
+            period = closed_unopened(account, subscriptions, arrival.time, now)
+            if period is not None:
+                state.periods = sorted([*state.periods, period], key=lambda row: row.starts_at)
+            elif stores:
+                return place
+            else:
+                open_for(account, subscriptions, arrival.time, now)
+                state.periods = recent_periods(account, subscriptions, now)
+                period = state.period_at(arrival.time)
+        stores = True
+    return len(part)
 
 
 def _tally(account: Account, subscriptions: list[Subscription], outcomes: Sequence[ItemOutcome], at: datetime) -> None:
@@ -208,7 +235,9 @@ def _tally(account: Account, subscriptions: list[Subscription], outcomes: Sequen
     counts = sorted(Counter(item.verdict.outcome for item in outcomes).items())
     if not counts:
         return
-    start, _ = bounds(in_force(subscriptions, at), at)
+    current = BillingPeriod.objects.filter(account_id=account.pk, starts_at__lte=at, ends_at__gt=at)
+    opened = current.values_list("starts_at", flat=True).first()
+    start = opened or bounds(in_force(subscriptions, at), at)[0]
     sql.run(
         """INSERT INTO metering_outcometally AS tally (account_id, period_starts_at, outcome, deliveries)
            SELECT %s::bigint, %s::timestamptz, new.* FROM unnest(%s::text[], %s::bigint[]) AS new
@@ -219,10 +248,10 @@ def _tally(account: Account, subscriptions: list[Subscription], outcomes: Sequen
 
 
 def summary(account: Account, subscriptions: list[Subscription], at: datetime, *, used_before: int = 0) -> UsageSummary:
-    """Where an account stands in the period that contains an instant; nothing used if that is not opened."""
+    """Where an account stands in the period that contains an instant, which is opened; nothing used if it has none."""
     subscription = in_force(subscriptions, at)
     unit, used, limit = subscription.tier.plan.unit, 0, effective_limit(account, subscription)
-    period = BillingPeriod.objects.filter(account_id=account.pk, starts_at__lte=at, ends_at__gt=at).first()
+    period = open_current(account, subscriptions, at)
     if period is not None:
         used, limit = getattr(period, unit), period.limit
     return UsageSummary(unit, used, limit, limits.newly_crossed(used_before, used, limit))

@@ -4,7 +4,7 @@ from typing import Literal
 
 THRESHOLDS = (80, 100)
 
-Standing = Literal["limit_reached", "warning", "ok"]
+LimitState = Literal["limit_reached", "warning", "ok"]
 
 
 def has_crossed(used: int, limit: int | None, percent: int) -> bool:
@@ -12,7 +12,7 @@ def has_crossed(used: int, limit: int | None, percent: int) -> bool:
     return limit is not None and 100 * used >= percent * limit
 
 
-def standing(used: int, limit: int | None) -> Standing:
+def standing(used: int, limit: int | None) -> LimitState:
     """How an account stands by its count alone."""
     if has_crossed(used, limit, 100):
         return "limit_reached"

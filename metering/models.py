@@ -6,11 +6,11 @@ from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import ArrayField, RangeBoundary, RangeOperators
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Now
 
 from accounts.models import Account, Connection
 from accounts.tenancy import OfAccount, SameAccountForeignKey
-from plans.models import Subscription, TsTzRange, Unit
+from metering.catalogue import ContactUnit
+from plans.models import Subscription, TsTzRange
 
 
 class PeriodState(models.TextChoices):
@@ -28,11 +28,8 @@ class EventState(models.IntegerChoices):
     LATE = 2, "late"
 
 
-class StoredUnit(models.IntegerChoices):
-    """The units that count contacts, as stored (`catalogue.ContactUnit`)."""
-
-    ACTIVE = 1, Unit.ACTIVE_CONTACTS.value
-    ACTIVATED = 2, Unit.ACTIVATED_CONTACTS.value
+UNITS = [(unit.value, f"{unit.name.lower()}_contacts") for unit in ContactUnit]
+"""The units that count contacts, as stored."""
 
 
 class AccountMeter(models.Model):
@@ -126,7 +123,8 @@ class GrowingTable(OfAccount):
 class Contact(GrowingTable):
     """A person of an account under one identity. With `alias_of`, another address of that contact.
 
-    `display` is the first spelling seen.
+    `display` is the first spelling seen; `origin` is where the contact came from, by the first lead captured, at
+    `origin_at`.
     """
 
     identity = models.CharField(max_length=320)
@@ -135,8 +133,8 @@ class Contact(GrowingTable):
         "self", models.PROTECT, null=True, blank=True, related_name="+", db_constraint=False, db_index=False
     )
     origin = models.CharField(max_length=20, blank=True, default="", db_default="")
+    origin_at = models.DateTimeField(null=True, blank=True)
     last_engaged_at = models.DateTimeField(null=True, blank=True)
-    first_seen_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints: ClassVar = [
@@ -179,8 +177,14 @@ class Event(GrowingTable):
             ),
         ]
         indexes: ClassVar = [
-            # The events of a contact: renaming, why it counts, what a void leaves.
-            models.Index(fields=["account", "contact", "occurred_at"], name="event_of_contact_by_time")
+            # The events of a contact: renaming, why it counts, what a void leaves. All contacts have an id above 0;
+            # the condition keeps the planner from taking this index for a look-up by id, when statistics do not know
+            # an account yet, and reading all of its events (docs/decisions/0005).
+            models.Index(
+                fields=["account", "contact", "occurred_at"],
+                name="event_of_contact_by_time",
+                condition=Q(contact__gt=0),
+            )
         ]
 
     def __str__(self) -> str:
@@ -196,7 +200,7 @@ class CountedContact(GrowingTable):
     """
 
     period = SameAccountForeignKey(BillingPeriod, models.PROTECT, related_name="+", db_index=False)
-    unit = models.SmallIntegerField(choices=StoredUnit)
+    unit = models.SmallIntegerField(choices=UNITS)
     contact = SameAccountForeignKey(Contact, models.PROTECT, related_name="+", db_index=False)
     reasons = models.IntegerField()
     carried_in = models.BooleanField()
@@ -303,7 +307,7 @@ class ReasonSetTally(GrowingTable):
     """How many counted contacts of a period have exactly this set of reasons."""
 
     period = SameAccountForeignKey(BillingPeriod, models.PROTECT, related_name="+", db_index=False)
-    unit = models.SmallIntegerField(choices=StoredUnit)
+    unit = models.SmallIntegerField(choices=UNITS)
     reasons = models.IntegerField()
     contacts = models.BigIntegerField()
 
@@ -322,7 +326,7 @@ class ConnectionTally(GrowingTable):
     """How many counted contacts of a period have a reason on this connection, and how many of them only there."""
 
     period = SameAccountForeignKey(BillingPeriod, models.PROTECT, related_name="+", db_index=False)
-    unit = models.SmallIntegerField(choices=StoredUnit)
+    unit = models.SmallIntegerField(choices=UNITS)
     connection = models.ForeignKey(Connection, models.PROTECT, related_name="+", db_index=False)
     contacts = models.BigIntegerField()
     only_here = models.BigIntegerField()
@@ -413,6 +417,8 @@ class QuarantinedEvent(models.Model):
             ),
             # The oldest beyond the bound: intake and the daily clean-up.
             models.Index(fields=["account", "last_seen_at"], name="quarantine_by_age"),
+            # What is older than 30 days: `quarantine.forget_old`, every minute.
+            models.Index(fields=["last_seen_at"], name="quarantine_oldest"),
         ]
 
     def __str__(self) -> str:

@@ -5,7 +5,6 @@ repaired by the next run.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from accounts.models import Account
@@ -26,50 +25,56 @@ def effective_limit(account: Account, subscription: Subscription) -> int | None:
     return account.limit_override if account.limit_override is not None else subscription.tier.limit
 
 
-def open_for(
-    account: Account, subscriptions: list[Subscription], instants: Iterable[datetime], now: datetime
-) -> list[PeriodFacts]:
-    """The periods of these instants, opened as far as they may still be; in order of time.
-
-    The first period of an account may be any; after that, each period up to the newest instant is opened in turn. A
-    period whose grace is over is closed, opened or not.
-    """
-    recent = BillingPeriod.objects.filter(account_id=account.pk, ends_at__gt=now - _LOOK_BACK)
-    rows = list(recent.order_by("starts_at"))
-    newest = rows[-1] if rows else BillingPeriod.objects.filter(account_id=account.pk).order_by("-starts_at").first()
-    never_opened: list[PeriodFacts] = []
-    for at in sorted(set(_outside(rows, instants))):
-        if _covers(rows, at) or _covers(never_opened, at):
-            continue
-        if newest is not None and at >= newest.ends_at:
-            while at >= newest.ends_at:
-                newest = _open(account, subscriptions, newest.ends_at, now, starts_at=newest.ends_at)
-                rows.append(newest)
-            continue
-        subscription = in_force(subscriptions, at)
-        start, end = bounds(subscription, at)
-        if end + grace(subscription) <= now:
-            never_opened.append(PeriodFacts(None, start, end, closed=True, provisional=False))
-            continue
-        row = _open(account, subscriptions, at, now)
-        rows.append(row)
-        newest = newest or row
-    rows.sort(key=lambda row: row.starts_at)
-    known = [_facts(account, rows, place, subscriptions, now) for place in range(len(rows))]
-    return sorted([*never_opened, *known], key=lambda period: period.starts_at)
+def recent_periods(account: Account, subscriptions: list[Subscription], now: datetime) -> list[PeriodFacts]:
+    """The opened periods that an accepted event may belong to, and the newest one; in order of time."""
+    of_account = BillingPeriod.objects.filter(account_id=account.pk)
+    rows = list(of_account.filter(ends_at__gt=now - _LOOK_BACK).order_by("starts_at"))
+    befores = [None, *rows]
+    return [
+        PeriodFacts(
+            row.pk,
+            row.starts_at,
+            row.ends_at,
+            closed=row.state == PeriodState.CLOSED or row.closes_at <= now,
+            provisional=is_provisional(account, row, before, in_force(subscriptions, row.starts_at), now),
+        )
+        for before, row in zip(befores, rows, strict=False)
+    ]
 
 
-def _covers(rows: Sequence[BillingPeriod | PeriodFacts], at: datetime) -> bool:
-    return any(row.starts_at <= at < row.ends_at for row in rows)
+def closed_unopened(
+    account: Account, subscriptions: list[Subscription], at: datetime, now: datetime
+) -> PeriodFacts | None:
+    """The period of an instant that no opened one contains, if its grace is over: closed, though never opened."""
+    if BillingPeriod.objects.filter(account_id=account.pk, starts_at__lte=at).exists():
+        return None
+    subscription = in_force(subscriptions, at)
+    start, end = bounds(subscription, at)
+    if end + grace(subscription) > now:
+        return None
+    return PeriodFacts(None, start, end, closed=True, provisional=False)
 
 
-def _outside(rows: list[BillingPeriod], instants: Iterable[datetime]) -> list[datetime]:
-    """The instants, usually none of thousands, that lie in none of these periods."""
-    outside = list(instants)
-    for row in reversed(rows):
-        start, end = row.starts_at, row.ends_at
-        outside = [at for at in outside if not start <= at < end]
-    return outside
+def open_for(account: Account, subscriptions: list[Subscription], at: datetime, now: datetime) -> None:
+    """Open the period of an instant. The first period of an account may be any, also an earlier one in grace; after
+    the newest, each period up to the instant is opened in turn."""
+    newest = BillingPeriod.objects.filter(account_id=account.pk).order_by("-starts_at").first()
+    if newest is None or at < newest.starts_at:
+        if not BillingPeriod.objects.filter(account_id=account.pk, starts_at__lte=at, ends_at__gt=at).exists():
+            _open(account, subscriptions, at, now)
+        return
+    while at >= newest.ends_at:
+        newest = _open(account, subscriptions, newest.ends_at, now, starts_at=newest.ends_at)
+
+
+def open_current(account: Account, subscriptions: list[Subscription], now: datetime) -> BillingPeriod | None:
+    """The period that contains the account's clock, opened if need be; None while the account has no period."""
+    current = BillingPeriod.objects.filter(account_id=account.pk, starts_at__lte=now, ends_at__gt=now)
+    row = current.first()
+    if row is None and BillingPeriod.objects.filter(account_id=account.pk).exists():
+        open_for(account, subscriptions, now, now)
+        row = current.first()
+    return row
 
 
 def _open(
@@ -99,20 +104,6 @@ def _open(
     return row
 
 
-def _facts(
-    account: Account, rows: list[BillingPeriod], place: int, subscriptions: list[Subscription], now: datetime
-) -> PeriodFacts:
-    row = rows[place]
-    before = rows[place - 1] if place else None
-    return PeriodFacts(
-        row.pk,
-        row.starts_at,
-        row.ends_at,
-        closed=row.state == PeriodState.CLOSED or row.closes_at <= now,
-        provisional=is_provisional(account, row, before, in_force(subscriptions, row.starts_at), now),
-    )
-
-
 def is_provisional(
     account: Account,
     row: BillingPeriod,
@@ -137,7 +128,7 @@ def do_due_work(account: Account, as_of: datetime) -> bool:
     if newest is None:
         return False
     if newest.ends_at <= as_of:
-        open_for(account, subscriptions_of(account.pk), [as_of], as_of)
+        open_for(account, subscriptions_of(account.pk), as_of, as_of)
     unclosed = BillingPeriod.objects.filter(account_id=account.pk).exclude(state=PeriodState.CLOSED)
     ended = unclosed.filter(state=PeriodState.OPEN, ends_at__lte=as_of).update(state=PeriodState.ENDED)
     due = list(unclosed.filter(closes_at__lte=as_of).order_by("starts_at"))

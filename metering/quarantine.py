@@ -1,6 +1,6 @@
 """Keep rejected events for 30 days, once per body, so that staff can see, fix and send them again."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -11,6 +11,7 @@ from metering.models import QuarantinedEvent
 
 KEPT = timedelta(days=30)
 MOST = 10_000
+_UNATTRIBUTED = 7_301_127_545  # any number that nothing else in the database locks
 
 
 def quarantine(account_id: int | None, refusals: Sequence[Refusal], at: datetime) -> None:
@@ -20,6 +21,8 @@ def quarantine(account_id: int | None, refusals: Sequence[Refusal], at: datetime
         bodies.setdefault(sha256(refusal.body).digest(), []).append(refusal)
     if not bodies:
         return
+    if account_id is None:  # no meter row to lock: one at a time, or making room for them deadlocks
+        sql.run("SELECT pg_advisory_xact_lock(%s)", (_UNATTRIBUTED,))
     rows = sorted(bodies.items())
     last = [refusals_of_body[-1] for _, refusals_of_body in rows]
     sql.run(
@@ -53,11 +56,21 @@ def quarantine(account_id: int | None, refusals: Sequence[Refusal], at: datetime
     )
 
 
-def resolve_quarantined(account_id: int, stored: Iterable[Arrival], at: datetime) -> None:
-    """Mark the quarantined events that have now been stored under their id."""
+def resolve_quarantined(account_id: int, stored: Sequence[Arrival], refusals: Sequence[Refusal], at: datetime) -> None:
+    """Mark the quarantined events that have now been stored under their id, unless the batch refused it again after."""
     if not QuarantinedEvent.objects.filter(account_id=account_id, resolved_at=None).exclude(key="").exists():
         return
-    rows = sorted({(arrival.connection.key, arrival.key) for arrival in stored})
+    refused: dict[tuple[str | None, str | None], int] = {}
+    for refusal in refusals:
+        place = (refusal.source, refusal.id)
+        refused[place] = max(refusal.index, refused.get(place, -1))
+    rows = sorted(
+        {
+            (arrival.connection.key, arrival.key)
+            for arrival in stored
+            if arrival.index > refused.get((arrival.connection.key, arrival.key), -1)
+        }
+    )
     sql.run(
         """UPDATE metering_quarantinedevent AS seen SET resolved_at = %s
            FROM unnest(%s::text[], %s::text[]) AS new (source, key)

@@ -12,13 +12,14 @@ from accounts.audit import write_audit
 from accounts.models import Account
 from accounts.refusals import Refused
 from metering import sql
-from metering.catalogue import BY_CODE, SCORE_SET
+from metering.catalogue import BY_CODE, SCORE_SET, Effect
 from metering.lock import locked
 from metering.models import BillingPeriod, EventState, PeriodState
 from metering.periods import checksum
 from metering.recount import CHECKS, GIVEN, REPAIRS
 
 _SHOWN_PER_CHECK = 100
+_STATE_EFFECTS = (Effect.JOINS, Effect.IS_REFUSED, Effect.LEAVES, Effect.SETS_SCORE, Effect.CLEARS_SCORE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def differences(account: Account) -> list[Difference]:
 def repair(account: Account, *, actor: str, at: datetime) -> list[Difference]:
     """Recount under the account's lock and write what is right; what was different before.
 
-    Raises `Refused` (`closed_period_differs`) and changes nothing if a closed period's recount disagrees with the
+    Raises `Refused` (`cannot_be_repaired`) and changes nothing if a closed period's recount disagrees with the
     checksum it was closed with: that is no damaged counter, and a person must look.
     """
     with locked(account.pk):
@@ -52,7 +53,7 @@ def repair(account: Account, *, actor: str, at: datetime) -> list[Difference]:
             sql.run(GIVEN + statement, parameters)
         left = _differences(account)
         if left:
-            raise Refused("closed_period_differs", f"{left[0].check}: {left[0].where} cannot be repaired.")
+            raise Refused("cannot_be_repaired", f"{left[0].check}: {left[0].where} cannot be repaired.")
         before = {"differences": [asdict(row) for row in found]}
         write_audit(account, "account.recounted", actor=actor, at=at, before=before, after={})
     return found
@@ -84,7 +85,12 @@ def _changed_since_closing(account: Account) -> list[Difference]:
 
 def _parameters(account: Account) -> dict[str, Any]:
     kinds = list(BY_CODE.values())
+    changing = [kind for kind in kinds if kind.effect in _STATE_EFFECTS]
     return {
+        "state_types": [kind.code for kind in changing],
+        "of_scores": [kind.effect in (Effect.SETS_SCORE, Effect.CLEARS_SCORE) for kind in changing],
+        "holds": [kind.effect not in (Effect.LEAVES, Effect.CLEARS_SCORE) for kind in changing],
+        "refusals": [kind.effect is Effect.IS_REFUSED for kind in changing],
         "account": account.pk,
         "timezone": account.timezone,
         "recorded": EventState.RECORDED.value,

@@ -314,12 +314,14 @@ def _touch_contacts(account_id: int, decision: Decision, ids: dict[int, int]) ->
             ([contact for contact, _ in engaged], [at for _, at in engaged], account_id),
         )
     if decision.origins:
-        origins = sorted((ids.get(contact, contact), origin) for contact, origin in decision.origins.items())
+        origins = sorted((ids.get(contact, contact), at, origin) for contact, (at, origin) in decision.origins.items())
         sql.send(
-            """UPDATE metering_contact AS contact SET origin = new.origin
-               FROM unnest(%s::bigint[], %s::text[]) AS new (id, origin)
-               WHERE contact.account_id = %s AND contact.id = new.id AND contact.origin = ''""",
-            ([contact for contact, _ in origins], [origin for _, origin in origins], account_id),
+            """UPDATE metering_contact AS contact SET origin = new.origin, origin_at = new.at
+               FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[]) AS new (id, at, origin)
+               WHERE contact.account_id = %s AND contact.id = new.id
+                 AND (contact.origin_at IS NULL
+                      OR (contact.origin_at, contact.origin) > (new.at, new.origin::varchar))""",
+            (*_columns(origins), account_id),
         )
 
 

@@ -27,10 +27,30 @@ WITH kind AS (
   WHERE event.unit IS NOT NULL
   ORDER BY event.period_id, event.unit, event.contact_id, event.occurred_at, link.key COLLATE "C", event.key COLLATE "C"
 ), place AS (
-  SELECT counted.period_id, counted.unit, counted.contact_id, place.*
+  SELECT counted.period_id, counted.unit, counted.contact_id, place.connection_id,
+         bit_or(place.by_events) AS by_events, bit_or(place.carried) AS carried
   FROM metering_countedcontact AS counted,
        unnest(connections, event_reasons, carried_reasons) AS place (connection_id, by_events, carried)
   WHERE counted.account_id = %(account)s
+  GROUP BY counted.period_id, counted.unit, counted.contact_id, place.connection_id
+), effect AS (
+  SELECT * FROM unnest(%(state_types)s::smallint[], %(of_scores)s::bool[], %(holds)s::bool[], %(refusals)s::bool[])
+    AS effect (type, of_scores, holds, refuses)
+), state AS (
+  SELECT DISTINCT ON (effect.of_scores, coalesce(contact.alias_of_id, contact.id), event.connection_id)
+         effect.of_scores, coalesce(contact.alias_of_id, contact.id) AS contact_id, event.connection_id,
+         effect.holds AND NOT (event.type = %(score_set)s AND event.data -> 'value' = '0'::jsonb) AS holds,
+         event.occurred_at AS changed_at, event.key AS changed_by,
+         CASE WHEN effect.refuses THEN event.occurred_at END AS refused_since,
+         CASE WHEN effect.of_scores AND effect.holds THEN (event.data ->> 'value')::float8 ELSE 0 END AS value,
+         CASE WHEN effect.of_scores AND effect.holds THEN (event.data ->> 'expires_at')::timestamptz END AS expires_at
+  FROM metering_event AS event
+  JOIN effect ON effect.type = event.type
+  JOIN metering_contact AS contact ON contact.account_id = event.account_id AND contact.id = event.contact_id
+  JOIN accounts_connection AS link ON link.id = event.connection_id
+  WHERE event.account_id = %(account)s AND (effect.of_scores OR link.kind = 'contact_sync')
+  ORDER BY effect.of_scores, coalesce(contact.alias_of_id, contact.id), event.connection_id,
+           event.occurred_at DESC, event.key COLLATE "C" DESC
 )
 """
 
@@ -111,6 +131,39 @@ CHECKS: Mapping[str, str] = {
         FULL JOIN (SELECT connection_id, type, count(*) AS events FROM event GROUP BY connection_id, type) AS recount
         USING (connection_id, type)
         WHERE coalesce(tally.events, 0) <> coalesce(recount.events, 0)""",
+    "connections of counted contacts": """
+        SELECT format('period %%s unit %%s contact %%s', counted.period_id, counted.unit, counted.contact_id),
+               cardinality(counted.connections), count(*)
+        FROM metering_countedcontact AS counted JOIN place USING (period_id, unit, contact_id)
+        WHERE counted.account_id = %(account)s
+        GROUP BY counted.period_id, counted.unit, counted.contact_id, counted.connections
+        HAVING cardinality(counted.connections) <> count(*)""",
+    "memberships": """
+        SELECT format('contact %%s connection %%s', contact_id, connection_id),
+               format('%%s since %%s by %%s', stored.holds, stored.changed_at, stored.changed_by),
+               format('%%s since %%s by %%s', recount.holds, recount.changed_at, recount.changed_by)
+        FROM (SELECT * FROM metering_syncmember WHERE account_id = %(account)s) AS stored
+        FULL JOIN (SELECT * FROM state WHERE NOT of_scores) AS recount USING (contact_id, connection_id)
+        WHERE (stored.holds, stored.changed_at, stored.changed_by)
+              IS DISTINCT FROM (recount.holds, recount.changed_at, recount.changed_by)""",
+    "lead scores": """
+        SELECT format('contact %%s connection %%s', contact_id, connection_id),
+               format('%%s since %%s by %%s', stored.holds, stored.changed_at, stored.changed_by),
+               format('%%s since %%s by %%s', recount.holds, recount.changed_at, recount.changed_by)
+        FROM (SELECT * FROM metering_leadscore WHERE account_id = %(account)s) AS stored
+        FULL JOIN (SELECT * FROM state WHERE of_scores) AS recount USING (contact_id, connection_id)
+        WHERE (stored.holds, stored.changed_at, stored.changed_by)
+              IS DISTINCT FROM (recount.holds, recount.changed_at, recount.changed_by)""",
+    "events that lead nowhere": """
+        SELECT format('event %%s', event.id), format('contact %%s, period %%s', event.contact_id, event.period_id),
+               'one that is not stored'
+        FROM metering_event AS event
+        LEFT JOIN metering_contact AS contact
+          ON contact.account_id = event.account_id AND contact.id = event.contact_id
+        LEFT JOIN metering_billingperiod AS period
+          ON period.account_id = event.account_id AND period.id = event.period_id
+        WHERE event.account_id = %(account)s
+          AND (contact.id IS NULL OR (event.period_id IS NOT NULL AND period.id IS NULL))""",
     "contacts known": """
         SELECT 'account', meter.contacts_known, recount.contacts
         FROM metering_accountmeter AS meter,
@@ -144,6 +197,26 @@ REPAIRS = (
     WHERE counted.account_id = %(account)s AND NOT 0 < ANY(counted.carried_reasons)
       AND NOT EXISTS (SELECT FROM given WHERE given.period_id = counted.period_id AND given.unit = counted.unit
                         AND given.contact_id = counted.contact_id)""",
+    """DELETE FROM metering_syncmember AS stored WHERE account_id = %(account)s
+      AND NOT EXISTS (SELECT FROM state WHERE NOT of_scores AND state.contact_id = stored.contact_id
+                        AND state.connection_id = stored.connection_id)""",
+    """INSERT INTO metering_syncmember (account_id, contact_id, connection_id, holds, changed_at, changed_by,
+      refused_since)
+    SELECT %(account)s, contact_id, connection_id, holds, changed_at, changed_by, refused_since
+    FROM state WHERE NOT of_scores
+    ON CONFLICT (account_id, contact_id, connection_id) DO UPDATE
+    SET holds = excluded.holds, changed_at = excluded.changed_at, changed_by = excluded.changed_by,
+        refused_since = excluded.refused_since""",
+    """DELETE FROM metering_leadscore AS stored WHERE account_id = %(account)s
+      AND NOT EXISTS (SELECT FROM state WHERE of_scores AND state.contact_id = stored.contact_id
+                        AND state.connection_id = stored.connection_id)""",
+    """INSERT INTO metering_leadscore (account_id, contact_id, connection_id, holds, changed_at, changed_by, value,
+      expires_at)
+    SELECT %(account)s, contact_id, connection_id, holds, changed_at, changed_by, value, expires_at
+    FROM state WHERE of_scores
+    ON CONFLICT (account_id, contact_id, connection_id) DO UPDATE
+    SET holds = excluded.holds, changed_at = excluded.changed_at, changed_by = excluded.changed_by,
+        value = excluded.value, expires_at = excluded.expires_at""",
     "DELETE FROM metering_eventtally WHERE account_id = %(account)s",
     """INSERT INTO metering_eventtally (account_id, period_id, connection_id, type, events)
     SELECT %(account)s, period_id, connection_id, type, count(*) FROM event WHERE billable

@@ -11,7 +11,7 @@ from accounts.models import Account, Connection
 from accounts.refusals import Refused
 from metering.lock import locked
 from metering.models import AccountMeter, BillingPeriod
-from metering.periods import effective_limit
+from metering.periods import do_due_work, effective_limit
 from plans.calendar import local_day, start_of_local_day
 from plans.catalogue import tier_for
 from plans.models import Subscription, Tier
@@ -90,6 +90,7 @@ def _change_account(account_id: int, fields: Mapping[str, Any], *, actor: str, n
         account = Account.objects.get(pk=account_id)
         clock = meter.clock or now
         _check_fixed(account, fields, clock)
+        do_due_work(account, clock)  # a period that has ended keeps the limit of its last moment
         before = {name: getattr(account, name) for name in SETTINGS if name in fields}
         changed = {name: fields[name] for name, value in before.items() if fields[name] != value}
         if changed:

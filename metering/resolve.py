@@ -22,6 +22,7 @@ from metering.characters import shown
 from metering.envelope import MAX_KEPT, Event, Refusal
 from metering.facts import Arrival, ConnectionFacts
 from metering.identity import BadSubject, normalise
+from metering.json_text import Item
 
 # Suggesting the nearest type costs a millisecond or so each: enough for people, too much for 10,000 strangers.
 _SUGGESTIONS_PER_BATCH = 10
@@ -29,19 +30,12 @@ _SUGGESTIONS_PER_BATCH = 10
 
 def refuse(event: Event, code: str, field: str, detail: str) -> Refusal:
     """A refusal of an event in good form, with its body for the quarantine."""
-    body = msgspec.json.encode(
-        {
-            "specversion": "1.0",
-            "id": event.id,
-            "source": event.source,
-            "type": event.type,
-            "subject": event.subject,
-            "time": event.time,
-            **({"account": event.account} if event.account is not None else {}),
-            **({"data": event.data} if event.data is not None else {}),
-        }
-    )
-    return Refusal(event.index, event.id, event.source, event.account, code, field, detail, body[:MAX_KEPT])
+    sent = {"specversion": "1.0", "id": event.id, "source": event.source, "type": event.type, "subject": event.subject}
+    named = {} if event.account is None else {"account": event.account}
+    data = {} if event.data is None else {"data": event.data}
+    text = msgspec.json.encode({**sent, "time": event.time, **named, **data})
+    body = Item(text, text).ascii(MAX_KEPT)
+    return Refusal(event.index, event.id, event.source, event.account, code, field, detail, body)
 
 
 def resolve(events: Iterable[Event], connections: Mapping[str, ConnectionFacts]) -> tuple[list[Arrival], list[Refusal]]:

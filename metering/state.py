@@ -14,7 +14,7 @@ from metering.facts import (
     Arrival,
     ConnectionFacts,
     StateKey,
-    StoredEvent,
+    Stored,
 )
 from metering.models import EventState
 from metering.transitions import Register, Transition
@@ -27,7 +27,6 @@ def account_facts(account: Account) -> AccountFacts:
     """What intake knows of an account."""
     return AccountFacts(
         id=account.pk,
-        slug=account.slug,
         signed_up_at=account.signed_up_at,
         closed_at=account.closed_at,
         timezone=account.timezone,
@@ -74,7 +73,7 @@ def load_stored(account: AccountFacts, arrivals: Sequence[Arrival]) -> AccountSt
         ),
     )
     for connection_id, key, (kind, fingerprint, at, code) in rows:
-        state.stored[connection_id, key] = StoredEvent(kind, fingerprint, at, EventState(code).label)
+        state.stored[connection_id, key] = Stored(kind, fingerprint, at, EventState(code).label)
     return state
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 class Transition(NamedTuple):
     """A state begins (`holds`) or ends at an event. Ordered by the event's (time, id).
 
-    `until` is a score's own expiry, `value` the score; `refused_since` says since when the destination refuses a
-    member.
+    `until` is a score's own expiry, `value` the score; `refused_since` is the time of a refusal by the destination, if
+    it is one.
     """
 
     at: datetime
@@ -50,8 +50,6 @@ class Register:
                 self.prior = None
             elif last is not None and last.at < boundary:
                 self.prior = last
-            if last is not None and last.refused_since and transition.refused_since:
-                transition = transition._replace(refused_since=last.refused_since)
             self.last = transition
             return True
         if boundary is None or transition.at >= boundary or last.at < boundary:

@@ -36,7 +36,7 @@ def ensure_current(account: Account, at: datetime) -> None:
     """Open the period that contains an instant if nobody has. Raises `AccountBusy`."""
     if _current(account, at) is None:
         with locked(account.pk):
-            open_for(Account.objects.get(pk=account.pk), subscriptions_of(account.pk), [at], at)
+            open_for(Account.objects.get(pk=account.pk), subscriptions_of(account.pk), at, at)
 
 
 def usage(account: Account, now: datetime) -> dict[str, Any]:

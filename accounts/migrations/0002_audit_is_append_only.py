@@ -1,4 +1,5 @@
-"""The audit trail only grows: the database refuses to change or delete a row, whoever asks."""
+"""The audit trail only grows: the database refuses to change or delete a row. (Emptying the whole table takes TRUNCATE,
+which only its owner may.)"""
 
 from typing import ClassVar
 

@@ -48,7 +48,7 @@ OPEN = PeriodFacts(11, NOVEMBER, DECEMBER, closed=False, provisional=False)
 
 def acme(*, periods: list[PeriodFacts] | None = None, **loaded: Any) -> AccountState:
     """An account whose October is closed and whose November is open, with nothing in it yet."""
-    facts: dict[str, Any] = {"id": 1, "slug": "acme", "signed_up_at": SIGN_UP, "closed_at": None, "timezone": "UTC"}
+    facts: dict[str, Any] = {"id": 1, "signed_up_at": SIGN_UP, "closed_at": None, "timezone": "UTC"}
     account = AccountFacts(**facts | {name: loaded.pop(name) for name in list(loaded) if name in facts})
     return AccountState(
         account=account, periods=[CLOSED, OPEN] if periods is None else periods, **{"stored": {}, **loaded}
@@ -317,7 +317,7 @@ def test_a_late_event_changes_the_state_all_the_same():
     assert outcomes(decision) == ["late"] * 4
     assert decision.members[-1, SYNC.id].last == Transition(IN_OCTOBER, "evt-1", holds=True)
     assert decision.scores[-1, SYNC.id].last == Transition(IN_OCTOBER, "evt-2", holds=True, value=5)
-    assert (decision.engaged, decision.origins) == ({-1: IN_OCTOBER}, {-1: "ad"})
+    assert (decision.engaged, decision.origins) == ({-1: IN_OCTOBER}, {-1: (IN_OCTOBER, "ad")})
 
 
 def test_a_period_that_was_never_opened_and_is_closed_by_time_makes_its_events_late():
@@ -500,15 +500,17 @@ def test_the_last_engagement_is_the_latest_of_the_batch():
     assert decision.engaged == {-1: NOW - timedelta(hours=1)}
 
 
-def test_a_lead_keeps_the_first_origin_of_the_batch_that_names_one():
+def test_a_lead_keeps_the_origin_that_happened_first():
+    first, second = NOW - timedelta(hours=2), NOW - timedelta(hours=1)
+
     decision = run(
         acme(),
-        event(type="crm.lead_captured", subject="ann@example.com"),
-        event(type="crm.lead_captured", subject="ann@example.com", data={"origin": "organic"}),
-        event(type="crm.lead_captured", subject="ann@example.com", data={"origin": "ad"}),
+        event(type="crm.lead_captured", subject="ann@example.com", time=first - timedelta(hours=1)),
+        event(type="crm.lead_captured", subject="ann@example.com", time=second, data={"origin": "ad"}),
+        event(type="crm.lead_captured", subject="ann@example.com", time=first, data={"origin": "organic"}),
     )
 
-    assert decision.origins == {-1: "organic"}
+    assert decision.origins == {-1: (first, "organic")}
 
 
 # --- The carry-in of a provisional period ----------------------------------------------------------------------------

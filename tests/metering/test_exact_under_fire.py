@@ -181,7 +181,7 @@ def test_one_batch_and_single_posts_from_8_clients_twice_over_and_shuffled_answe
     def client(place: int) -> Counter[str]:
         return sum((patiently(stormy, [post]) for post in posts[place::CLIENTS]), Counter())
 
-    outcomes = sum(at_once(*(lambda place=place: client(place) for place in range(CLIENTS))), Counter())
+    outcomes: Counter[str] = sum(at_once(*(lambda place=place: client(place) for place in range(CLIENTS))), Counter())
 
     assert outcomes == {"recorded": EVENTS, "duplicate": EVENTS}
     assert answers(stormy) == answers(calm)
@@ -224,7 +224,7 @@ def test_batches_that_mix_accounts_in_any_order_never_block_each_other_for_good(
     def writer(number: int) -> Counter[str]:
         return sum((patiently(None, batch) for batch in chunks(shuffled(mixed, number), 60)), Counter())
 
-    outcomes = sum(at_once(*(lambda number=number: writer(number) for number in range(8))), Counter())
+    outcomes: Counter[str] = sum(at_once(*(lambda number=number: writer(number) for number in range(8))), Counter())
 
     # A batch that met a busy account is sent again, after others of its accounts may have been written.
     assert outcomes["recorded"] <= len(mixed) <= outcomes.total()

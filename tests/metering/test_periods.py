@@ -57,10 +57,11 @@ def test_the_first_accepted_event_opens_the_first_period(acme: Account):
     ]
 
 
-def test_a_first_event_that_is_in_grace_opens_its_own_period_alone(acme: Account):
+def test_a_first_event_that_is_in_grace_opens_its_own_period_and_none_before_it(acme: Account):
     assert outcome(acme, "2026-10-31 23:00", now=at("2026-11-01 10:00")) == "recorded"
 
-    assert periods(acme) == ["2026-10-01 open"]
+    assert periods(acme)[0] == "2026-10-01 open"
+    assert rows(BillingPeriod, "starts_at", active_contacts__gt=0) == [at("2026-10-01")]
 
 
 def test_a_read_opens_the_period_that_contains_the_clock(acme: Account):
@@ -171,6 +172,20 @@ def test_a_period_whose_grace_is_over_is_closed_though_it_was_never_opened(acme:
 
     assert periods(acme) == ["2026-11-01 open"]
     assert rows(Event, "state", "period", key="evt-late") == [(2, None)]
+
+
+@pytest.mark.parametrize(
+    ("now", "expected", "opened"),
+    [
+        (at("2026-11-02") - MOMENT, "recorded", ["2026-10-01 open", "2026-11-01 open"]),
+        (at("2026-11-02"), "late", ["2026-11-01 open"]),
+    ],
+)
+def test_a_period_can_be_opened_until_its_grace_is_over(acme: Account, now: datetime, expected: str, opened: list[str]):
+    outcome(acme, "2026-11-01", now=at("2026-11-01 10:00"))
+
+    assert outcome(acme, "2026-10-31", now=now) == expected
+    assert periods(acme) == opened
 
 
 def test_an_event_five_minutes_ahead_opens_the_next_period(acme: Account):

@@ -135,6 +135,12 @@ def test_the_same_id_of_another_source_resolves_nothing(acme: Account):
     assert rows(QuarantinedEvent, "resolved_at") == [None]
 
 
+def test_a_correction_in_the_same_batch_resolves_its_row(acme: Account):
+    deliver(acme, [event(id="evt-1", type="nothing"), event(id="evt-1")])
+
+    assert rows(QuarantinedEvent, "key", "resolved_at") == [("evt-1", NOW)]
+
+
 def test_what_is_rejected_after_its_id_was_stored_stays_unresolved(acme: Account):
     deliver(acme, [event(id="evt-1"), event(id="evt-1", type="nothing")])
 

@@ -301,7 +301,7 @@ def test_a_closed_period_that_was_tampered_with_is_refused(closed: Account, tamp
     with pytest.raises(Refused) as refused:
         repair(closed, actor="somebody", at=NOW)
 
-    assert refused.value.code == "closed_period_differs"
+    assert refused.value.code == "cannot_be_repaired"
     assert snapshot() == before
     assert rows(AuditEntry, "action", action="account.recounted") == []
 

@@ -260,6 +260,8 @@ def test_a_membership_from_before_the_boundary_moves_too(acme: Account):
     take(acme, happens("contact.matched", "ann", when="2026-12-01 00:30"), now=now)
 
     take(acme, renamed("ann", "bob", when="2026-12-01 00:40"), now=now)
+    take(acme, happens("contact.unmatched", "ann", when="2026-11-19"), now=now)
+    assert rows(BillingPeriod, "active_contacts", "carried_in", starts_at=at("2026-12-01")) == [(1, 1)]
     assert counted("2026-12-01") == [("bob", ["contact_sync"])]
     take(acme, happens("contact.unmatched", "ann", when="2026-11-30 23:59"), now=now)
 
@@ -278,11 +280,11 @@ def test_last_engagement_and_origin_are_kept(acme: Account):
     assert rows(Contact, "last_engaged_at", "origin", identity="bob@example.com") == [(at("2026-11-21"), "ad")]
 
 
-def test_an_origin_that_the_new_address_has_stays(acme: Account):
+def test_an_earlier_origin_of_the_new_address_stays(acme: Account):
     take(
         acme,
-        happens("crm.lead_captured", "ann", data={"origin": "ad"}),
-        happens("crm.lead_captured", "bob", data={"origin": "organic"}),
+        happens("crm.lead_captured", "ann", when="2026-11-21", data={"origin": "ad"}),
+        happens("crm.lead_captured", "bob", when="2026-11-20", data={"origin": "organic"}),
         renamed("ann", "bob"),
     )
 

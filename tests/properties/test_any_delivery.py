@@ -51,7 +51,7 @@ def account(catalogue: None) -> Account:
 
 
 @st.composite
-def stories(draw: st.DrawFn, ways: int = 1, **how: Any) -> tuple[list[Happening], Sequence[list[Delivery]]]:
+def stories(draw: st.DrawFn, /, ways: int = 1, **how: Any) -> tuple[list[Happening], Sequence[list[Delivery]]]:
     """What happened, and ways for it to come in."""
     happened = draw(happenings())
     return happened, [draw(deliveries(happened, **how)) for _ in range(ways)]
@@ -132,7 +132,8 @@ def answers_after(account: Account, steps: Sequence[Delivery]) -> list[Any]:
         for now in (IN_TIME, NEXT_TURN + HOUR):
             answer = usage(account, now)
             answers.append({name: answer[name] for name in shown})
-            answers.append({period.starts_at: who_counts(period) for period in opened(account)})
+            counted = {period.starts_at: who_counts(period) for period in opened(account)}
+            answers.append({start: who for start, who in counted.items() if who})
         answers.append(states(account))
     return answers
 
