@@ -95,8 +95,8 @@ class Connection(models.Model):
             models.UniqueConstraint(fields=["account", "key"], name="connection_key_is_unique_in_its_account"),
             models.CheckConstraint(name="connection_key_is_plain", condition=Q(key__regex=CONNECTION_KEY_PATTERN)),
             models.CheckConstraint(
-                name="connection_scores_live_at_least_a_day",
-                condition=Q(score_expiry_days__isnull=True) | Q(score_expiry_days__gte=1),
+                name="connection_scores_live_a_day_to_a_hundred_years",
+                condition=Q(score_expiry_days__isnull=True) | Q(score_expiry_days__range=(1, 36_500)),
             ),
         ]
 

@@ -12,9 +12,7 @@ OLDEST_POSTGRESQL = 15
 
 
 @register()
-def tasks_are_retried_after_their_timeout(
-    app_configs: Sequence[AppConfig] | None, **kwargs: Any
-) -> list[CheckMessage]:
+def tasks_are_retried_after_their_timeout(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """headcount.E001: a task that is handed out again while it still runs would run twice at once."""
     cluster: dict[str, Any] = settings.Q_CLUSTER
     timeout, retry = cluster.get("timeout"), cluster.get("retry", 60)  # django-q2's own defaults

@@ -102,9 +102,7 @@ def _is_web_address(value: str) -> bool:
         parts.port  # noqa: B018 - reading it refuses a port that is no number
     except ValueError:
         return False
-    return (
-        parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query and not parts.fragment
-    )
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.query and not parts.fragment
 
 
 def request_header(name: str) -> str | None:
@@ -130,9 +128,7 @@ def database(name: str) -> dict[str, Any] | None:
     try:
         parsed: dict[str, Any] = env.db_url_config(value)
     except ValueError as error:
-        raise ImproperlyConfigured(
-            f"{name} cannot be read: say postgresql://user:password@host:port/name."
-        ) from error
+        raise ImproperlyConfigured(f"{name} cannot be read: say postgresql://user:password@host:port/name.") from error
     if not parsed["NAME"]:
         raise ImproperlyConfigured(f"{name} names no database: say postgresql://user@host/name.")
     return parsed
@@ -159,9 +155,7 @@ def mailers(name: str, default: str) -> dict[str, dict[str, Any]]:
     if scheme not in MAIL_PORTS:
         return {"default": {"BACKEND": parsed["EMAIL_BACKEND"]}}
     if not parsed["EMAIL_HOST"]:
-        raise ImproperlyConfigured(
-            f"{name} names no mail server: say smtp+tls://user:password@mail.example.com."
-        )
+        raise ImproperlyConfigured(f"{name} names no mail server: say smtp+tls://user:password@mail.example.com.")
     options = {
         "host": parsed["EMAIL_HOST"],
         "port": parsed["EMAIL_PORT"] or MAIL_PORTS[scheme],

@@ -67,9 +67,7 @@ def _listener(host: str, port: int) -> Iterator[socket.socket]:
         # create_server adds the address to the system's words; an unknown host has no number of the system's.
         number = error.errno or 0
         reason = os.strerror(number) if number in errno.errorcode else error.strerror
-        raise CannotListen(
-            f"Port {port} on {host} cannot be served: {reason}. Choose another with --port."
-        ) from error
+        raise CannotListen(f"Port {port} on {host} cannot be served: {reason}. Choose another with --port.") from error
     with listener:
         yield listener
 

@@ -137,9 +137,9 @@ SECURE_CSP: dict[str, list[str]] = {
     "frame-ancestors": [CSP.NONE],
 }
 # Only inside the admin, where scripts of other hosts stay forbidden too (`admin_scripts`).
-ADMIN_CSP = SECURE_CSP | {"script-src": [CSP.SELF, CSP.UNSAFE_EVAL]}
+ADMIN_CSP: dict[str, list[str]] = SECURE_CSP | {"script-src": [CSP.SELF, CSP.UNSAFE_EVAL]}
 # For the page of a usage link: `csp_override(settings.FRAMED_CSP)` together with `xframe_options_exempt`.
-FRAMED_CSP = SECURE_CSP | {"frame-ancestors": FRAME_ORIGINS or [CSP.NONE]}
+FRAMED_CSP: dict[str, list[str]] = SECURE_CSP | {"frame-ancestors": FRAME_ORIGINS or [CSP.NONE]}
 
 LOGGING = {
     "version": 1,

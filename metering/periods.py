@@ -5,6 +5,7 @@ repaired by the next run.
 """
 
 import hashlib
+import json
 from datetime import datetime, timedelta
 
 from accounts.models import Account
@@ -157,7 +158,7 @@ def _close(period: BillingPeriod, as_of: datetime) -> None:
 
 
 def checksum(period: BillingPeriod) -> str:
-    """SHA-256 (hex) of a period's bounds and totals and of who counts in it and why, in no order.
+    """SHA-256 (hex) of a period's bounds, totals, limit and breakdown, and of who counts in it and why, in no order.
 
     Contacts enter by id, so erasing their addresses does not change it.
     """
@@ -174,6 +175,8 @@ def checksum(period: BillingPeriod) -> str:
         period.active_contacts,
         period.activated_contacts,
         period.carried_in,
+        period.limit,
+        json.dumps(period.breakdown, sort_keys=True),
         contacts,
     )
     return hashlib.sha256("|".join(map(str, facts)).encode()).hexdigest()

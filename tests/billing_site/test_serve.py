@@ -21,9 +21,9 @@ from tests.billing_site.programs import ROOT, environment, eventually
 @pytest.fixture
 def database_url(django_db_setup: None) -> str:
     """The address of the test database, which no test is using meanwhile."""
-    found = connection.settings_dict
-    server = {name: found[name.upper()] for name in ("host", "port", "user", "password") if found[name.upper()]}
-    return f"postgresql:///{found['NAME']}?{urlencode(server | found['OPTIONS'])}"
+    found = connection.get_connection_params()
+    server = {name: found[name] for name in ("host", "port", "user", "password") if found.get(name)}
+    return f"postgresql:///{found['dbname']}?{urlencode(server)}"
 
 
 @dataclass

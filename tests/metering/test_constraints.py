@@ -38,7 +38,7 @@ CHECKED: dict[str, tuple[type[models.Model], list[dict[str, Any]]]] = {
         Connection,
         [{"key": key} for key in ("", "a b", "a/b", "é", "a\n", "a\x1fb")],
     ),
-    "connection_scores_live_at_least_a_day": (Connection, [{"score_expiry_days": 0}]),
+    "connection_scores_live_a_day_to_a_hundred_years": (Connection, [{"score_expiry_days": 0}]),
     "key_has_a_scope": (ApiKey, [{"scopes": []}]),
     "key_of_an_account_cannot_operate": (ApiKey, [{"scopes": ["operate"]}, {"scopes": ["read", "operate"]}]),
     "plan_grace_is_shorter_than_a_month": (Plan, [{"grace_hours": 27 * 24 + 1}]),

@@ -8,9 +8,7 @@ from tests.factories import CAST, put_account
 
 def with_room(account: Account) -> Account:
     """The same account with a limit that no test here reaches."""
-    return put_account(
-        account.slug, signed_up_at=CAST[account.slug]["signed_up_at"], limit_override=1_000_000
-    )
+    return put_account(account.slug, signed_up_at=CAST[account.slug]["signed_up_at"], limit_override=1_000_000)
 
 
 @pytest.fixture

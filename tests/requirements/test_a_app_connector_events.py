@@ -69,10 +69,7 @@ def test_a6_each_of_the_five_engagements_is_one_event(initech: Account):
 
     deliver(
         initech,
-        [
-            event(source="mailchimp-salesforce", type=f"engagement.{kind}", subject="ann@example.com")
-            for kind in kinds
-        ],
+        [event(source="mailchimp-salesforce", type=f"engagement.{kind}", subject="ann@example.com") for kind in kinds],
     )
 
     assert by_reason(initech) == [(f"engagement.{kind}", 1) for kind in kinds]
@@ -165,9 +162,7 @@ def test_a12_the_date_only_chooses_the_plan_and_the_plan_decides(catalogue: None
     assert operator.get("usage", account="hooli").json()["unit"] == "active_contacts"
 
 
-def test_a14_usage_shows_the_total_of_the_current_period(
-    initech: Account, initech_caller: Caller, clock: StoppedClock
-):
+def test_a14_usage_shows_the_total_of_the_current_period(initech: Account, initech_caller: Caller, clock: StoppedClock):
     for now, events in [(datetime(2026, 11, 5, 12, tzinfo=UTC), 120), (NOW, 45)]:
         clock.move_to(now)
         initech_caller.send(each(people(events), SYNC, "contact.updated_in_marketing", time=now))
@@ -202,15 +197,12 @@ def test_a15_the_rows_by_kind_sum_to_the_total(initech: Account, initech_caller:
     ]
 
 
-def test_a16_every_connection_has_a_status_with_its_own_numbers_only(
-    initech: Account, initech_caller: Caller
-):
+def test_a16_every_connection_has_a_status_with_its_own_numbers_only(initech: Account, initech_caller: Caller):
     initech_caller.send(each(people(2), SYNC, "contact.created_in_marketing"))
     initech_caller.send(each(people(3), "typeform", "engagement.form_submitted"))
 
     seen = {
-        key: initech_caller.get(f"connections/{key}/status").json()["by_type"]
-        for key in (SYNC, "typeform", "calendly")
+        key: initech_caller.get(f"connections/{key}/status").json()["by_type"] for key in (SYNC, "typeform", "calendly")
     }
 
     assert seen == {

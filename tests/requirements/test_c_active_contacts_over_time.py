@@ -202,8 +202,7 @@ def _why(account: Account) -> list[dict[str, Any]]:
             "carried_in": row.carried_in,
             "by_events": _by_connection(keys, row.connections, row.event_reasons),
             "carried": _by_connection(keys, row.connections, row.carried_reasons),
-            "first": row.first_at
-            and (row.first_at, row.first_source, row.first_key, names[row.first_type or 0]),
+            "first": row.first_at and (row.first_at, row.first_source, row.first_key, names[row.first_type or 0]),
         }
         for row in counted.order_by("period__starts_at", "unit", "contact__identity")
     ]
