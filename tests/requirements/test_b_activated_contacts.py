@@ -116,7 +116,7 @@ def test_b9_of_500_leads_the_3_that_an_automation_touched_are_activated(globex: 
 
 def test_b10_a_lead_is_in_the_crm_with_where_it_came_from(globex: Account):
     deliver(globex, [_lead("ig-ann", "organic"), _lead("ig-bob", "ad"), _lead("ig-cid", "collaboration")])
-    deliver(globex, [_lead("ig-ann", "ad")])
+    deliver(globex, [_lead("ig-ann", "ad") | {"time": "2026-11-22T11:30:00Z"}])
 
     assert rows(Contact, "identity", "origin") == [
         ("ig-ann", "organic"),
