@@ -1,6 +1,6 @@
 """How fast intake is beside the fastest way to write the same events: COPY into the same indexed table, same run.
 
-usage: python -m benchmarks.intake [--events 100000] [--batch 5000] [--contacts 20000]
+usage: python -m benchmarks.intake [--events 400000] [--batch 5000] [--contacts 50000]
 
 Runs in a database of its own, which it makes and drops.
 """
@@ -65,9 +65,9 @@ COLUMNS = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--events", type=int, default=400_000)
     parser.add_argument("--batch", type=int, default=5_000)
-    parser.add_argument("--contacts", type=int, default=20_000)
+    parser.add_argument("--contacts", type=int, default=50_000)
     options = parser.parse_args()
     original = connection.settings_dict["NAME"]
     connection.creation.create_test_db(verbosity=0, autoclobber=True)
@@ -92,7 +92,7 @@ def compare(events: int, batch: int, contacts: int) -> None:
     found = differences(account)
     print(f"COPY    {events / copy_seconds:>9,.0f} events/s")
     print(f"intake  {events / intake_seconds:>9,.0f} events/s, batches of {batch:,}, {contacts:,} contacts at most")
-    print(f"ratio   {copy_seconds / intake_seconds:>9.2f}")
+    print(f"ratio   {copy_seconds / intake_seconds:>9.3f}")
     print(f"recount {found or 'agrees'}")
     if found:
         sys.exit(1)

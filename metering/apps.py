@@ -9,4 +9,4 @@ class MeteringConfig(AppConfig):
     def ready(self) -> None:
         # A batch makes tens of thousands of small objects and drops them all: collecting after every 700 of them,
         # Python's default, costs intake a tenth of its rate.
-        gc.set_threshold(50_000, 20, 50)
+        gc.set_threshold(200_000, 20, 50)

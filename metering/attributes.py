@@ -17,6 +17,7 @@ _TIME: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]((?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])(\.[0-9]+)?"
     r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
+_LONGEST_PLAIN: Final = len("2026-11-22T10:00:00.123456Z")
 _SLUG: Final = re.compile(r"[a-z0-9-]{1,63}")
 _JSON_MEDIA_TYPE: Final = re.compile(r'application/json(?:[ \t]*;[ \t]*charset="?utf-8"?)?', re.IGNORECASE)
 
@@ -52,8 +53,10 @@ def read_time(text: str) -> datetime:
         if not text or text.isspace():
             raise Fault("blank", "time", "time must hold more than white space.")
         raise Fault("bad_time", "time", f'time must be like 2026-11-22T10:00:00Z, not "{shown(text)}".')
-    day, clock, fraction, offset = match.groups()
     try:
+        if text[-1] == "Z" and len(text) <= _LONGEST_PLAIN and text[10] == "T":
+            return datetime.fromisoformat(text)  # as nearly every sender writes it
+        day, clock, fraction, offset = match.groups()
         if offset in "Zz":
             return datetime.fromisoformat(f"{day}T{clock}{(fraction or '')[:7]}Z")
         return datetime.fromisoformat(f"{day}T{clock}{(fraction or '')[:7]}{offset}").astimezone(UTC)

@@ -10,12 +10,12 @@ from metering.facts import (
     AccountState,
     Arrival,
     Decision,
+    PeriodFacts,
     StateKey,
     Stored,
     Verdict,
 )
 from metering.transitions import Register, Transition, holds_at
-from plans.calendar import local_day
 
 AHEAD = timedelta(minutes=5)
 BACK = timedelta(days=35)
@@ -105,18 +105,28 @@ def judge_all(state: AccountState, arrivals: Sequence[Arrival], clock: Clock) ->
 def decide(state: AccountState, arrivals: Sequence[Arrival], judged: Sequence[Verdict | None]) -> Decision:
     """Decide every arrival in turn. Moves `state` on; the answer is what to say and what to write."""
     decision = Decision()
+    period: PeriodFacts | None = None
     for arrival, judgement in zip(arrivals, judged, strict=True):
+        verdict = judgement
         stored = state.stored.get((arrival.connection.id, arrival.key))
-        # Stored perhaps by an earlier one of the batch: that comes before what was judged.
-        verdict = _repeated(stored, arrival) if stored else judgement or _store(state, decision, arrival)
+        if stored is not None:  # perhaps by an earlier one of the batch: that comes before what was judged
+            verdict = _repeated(stored, arrival)
+        elif verdict is None:
+            if period is None or not period.starts_at <= arrival.time < period.ends_at:
+                period = _period_of(state, arrival)
+            verdict = _store(state, decision, arrival, period)
         decision.verdicts.append(verdict)
     return decision
 
 
-def _store(state: AccountState, decision: Decision, arrival: Arrival) -> Verdict:
+def _period_of(state: AccountState, arrival: Arrival) -> PeriodFacts:
     period = state.period_at(arrival.time)
     if period is None:
         raise LookupError(f"no period for {arrival.time}: its opening was forgotten")
+    return period
+
+
+def _store(state: AccountState, decision: Decision, arrival: Arrival, period: PeriodFacts) -> Verdict:
     verdict = LATE if period.closed else RECORDED
     contact = state.contacts.get(arrival.identity)
     if contact is None:
@@ -130,8 +140,7 @@ def _store(state: AccountState, decision: Decision, arrival: Arrival) -> Verdict
     decision.events.append((arrival, contact, period_id))
     if period_id is not None:
         _count(state, decision, arrival, contact, period_id)
-        day = local_day(arrival.time, state.account.timezone).toordinal()
-        decision.events_by_day[arrival.connection.id, day, arrival.stored_type] += 1
+        decision.events_by_day[arrival.connection.id, state.account.day_of(arrival.time), arrival.stored_type] += 1
     if arrival.type.effect is not Effect.NONE:
         _take_effect(state, decision, arrival, contact)
     return verdict

@@ -11,6 +11,7 @@ import msgspec
 from metering.catalogue import ContactUnit, EventType
 from metering.counting import Counted
 from metering.transitions import Register
+from plans.calendar import local_day
 
 Outcome = Literal["recorded", "duplicate", "conflict", "rejected", "ignored", "late"]
 
@@ -41,6 +42,10 @@ class AccountFacts:
     signed_up_at: datetime
     closed_at: datetime | None
     timezone: str
+
+    def day_of(self, at: datetime) -> int:
+        """The local day, as an ordinal, of an instant that is given in UTC."""
+        return at.toordinal() if self.timezone == "UTC" else local_day(at, self.timezone).toordinal()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ stored and what arrives, under the lock on the account's meter row; sending anyt
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 import msgspec
 from django.db import transaction
@@ -20,13 +21,12 @@ from metering.decide import Clock, decide, judge_all
 from metering.envelope import Event, Refusal
 from metering.facts import AccountState, Arrival, PeriodFacts, Verdict
 from metering.lock import locked
-from metering.models import BillingPeriod
 from metering.periods import closed_unopened, effective_limit, open_current, open_for, recent_periods
 from metering.quarantine import quarantine, resolve_quarantined
 from metering.record import record
 from metering.rename import independent_of_renames, rename_all
 from metering.resolve import refuse, resolve
-from metering.state import account_facts, connections_of, load_contacts, load_stored
+from metering.state import account_facts, connections_of, load_contacts, load_known
 from plans.models import Subscription
 from plans.subscriptions import bounds, in_force, subscriptions_of
 
@@ -94,9 +94,9 @@ def _by_account(
     """Group items by the account they belong to; what names none that the sender may write to is refused."""
     if sender is not None:
         return [(sender, [_of_sender(item, sender) for item in items])] if items else [], []
-    slugs = {item.account for item in items if item.account is not None}
-    accounts = {account.slug: account for account in Account.objects.filter(slug__in=slugs)}
-    if len(accounts) == 1 and all(item.account in accounts for item in items):
+    slugs = {item.account for item in items}
+    accounts = {account.slug: account for account in Account.objects.filter(slug__in=slugs - {None})}
+    if len(accounts) == len(slugs) == 1:
         return [(account, list(items)) for account in accounts.values()], []
     groups: dict[str, list[Event | Refusal]] = {}
     unattributed: list[Refusal] = []
@@ -151,23 +151,38 @@ def take_in_locked(
 ) -> list[ItemOutcome]:
     """Take in the items of an account whose lock the caller holds. `live`: they come by the wall clock."""
     refusals = [item for item in items if isinstance(item, Refusal)]
-    events = {item.index: item for item in items if isinstance(item, Event)}
-    connections = connections_of(account.pk, (event.source for event in events.values()))
-    arrivals, unresolved = resolve(events.values(), connections)
+    events = [item for item in items if isinstance(item, Event)]
+    connections = connections_of(account.pk, {event.source for event in events})
+    arrivals, unresolved = resolve(events, connections)
     refusals += unresolved
-    outcomes = _rejections(refusals)
-    stored: list[Arrival] = []
-    for arrival, verdict in _decide_and_record(account, subscriptions, arrivals, clock, live=live):
-        outcomes.append(ItemOutcome(arrival.index, arrival.key, verdict))
-        if verdict.outcome == "rejected":
-            refusals.append(refuse(events[arrival.index], verdict.code, verdict.field, verdict.detail))
-        elif verdict.outcome in ("recorded", "late"):
-            stored.append(arrival)
+    answers = _Answers(items=_rejections(refusals))
+    _decide_and_record(account, subscriptions, arrivals, clock, answers, live=live)
+    by_index = {event.index: event for event in events} if answers.rejected else {}
+    refusals += [
+        refuse(by_index[index], verdict.code, verdict.field, verdict.detail) for index, verdict in answers.rejected
+    ]
     reading = clock.after_all(arrivals).reading
-    _tally(account, subscriptions, outcomes, reading)
+    _tally(account, subscriptions, answers.items, reading)
     quarantine(account.pk, refusals, reading)
-    resolve_quarantined(account.pk, stored, refusals, reading)
-    return outcomes
+    resolve_quarantined(account.pk, answers.stored, refusals, reading)
+    return answers.items
+
+
+@dataclass(slots=True)
+class _Answers:
+    """What became of the items so far: in no order, the arrivals that were stored, and those rejected by index."""
+
+    items: list[ItemOutcome]
+    stored: list[Arrival] = field(default_factory=list)
+    rejected: list[tuple[int, Verdict]] = field(default_factory=list)
+
+    def add(self, arrivals: Sequence[Arrival], verdicts: Sequence[Verdict]) -> None:
+        for arrival, verdict in zip(arrivals, verdicts, strict=True):
+            self.items.append(ItemOutcome(arrival.index, arrival.key, verdict))
+            if verdict.outcome == "rejected":
+                self.rejected.append((arrival.index, verdict))
+            elif verdict.outcome in ("recorded", "late"):
+                self.stored.append(arrival)
 
 
 def _decide_and_record(
@@ -175,15 +190,16 @@ def _decide_and_record(
     subscriptions: list[Subscription],
     arrivals: Sequence[Arrival],
     clock: Clock,
+    answers: _Answers,
     *,
     live: bool,
-) -> Iterator[tuple[Arrival, Verdict]]:
+) -> None:
     """Load, decide and write. Part by part: a part ends where a rename changes who an address means, and where a
     period opens, which carries in what the events before it have left."""
     rest = arrivals
     while rest:
         part = rest[: independent_of_renames(account.pk, rest)]
-        state = load_stored(account_facts(account), part)
+        state = load_known(account_facts(account), part)
         judged = judge_all(state, part, clock)
         part = part[: _open_periods(account, subscriptions, state, part, judged, clock.reading)]
         if None in judged:
@@ -191,12 +207,17 @@ def _decide_and_record(
         decision = decide(state, part, judged[: len(part)])
         rest = rest[len(part) :]
         clock = clock.after_all(part)
-        record(account.pk, decision, received_at=clock.reading, live=live)
+        record(
+            account.pk,
+            decision,
+            received_at=clock.reading,
+            live=live,
+            meanwhile=partial(answers.add, part, decision.verdicts),
+        )
         rename_all(
             account.pk,
             [(row.renamed_from, row.identity) for row, _, _ in decision.events if row.renamed_from is not None],
         )
-        yield from zip(part, decision.verdicts, strict=True)
 
 
 def _open_periods(
@@ -209,6 +230,10 @@ def _open_periods(
 ) -> int:
     """Load the periods of what is to be stored, opening at most the first; how much of the part can be decided."""
     state.periods = recent_periods(account, subscriptions, now)
+    times = [arrival.time for arrival, verdict in zip(part, judged, strict=True) if verdict is None]
+    newest = state.newest
+    if not times or (newest is not None and newest.starts_at <= min(times) and max(times) < newest.ends_at):
+        return len(part)  # as nearly always
     stores = False
     period: PeriodFacts | None = None
     for place, (arrival, verdict) in enumerate(zip(part, judged, strict=True)):
@@ -235,15 +260,17 @@ def _tally(account: Account, subscriptions: list[Subscription], outcomes: Sequen
     counts = sorted(Counter(item.verdict.outcome for item in outcomes).items())
     if not counts:
         return
-    current = BillingPeriod.objects.filter(account_id=account.pk, starts_at__lte=at, ends_at__gt=at)
-    opened = current.values_list("starts_at", flat=True).first()
-    start = opened or bounds(in_force(subscriptions, at), at)[0]
+    start, _ = bounds(in_force(subscriptions, at), at)
     sql.run(
         """INSERT INTO metering_outcometally AS tally (account_id, period_starts_at, outcome, deliveries)
-           SELECT %s::bigint, %s::timestamptz, new.* FROM unnest(%s::text[], %s::bigint[]) AS new
+           SELECT %s::bigint,
+                  coalesce((SELECT starts_at FROM metering_billingperiod
+                            WHERE account_id = %s AND starts_at <= %s AND ends_at > %s), %s),
+                  new.*
+           FROM unnest(%s::text[], %s::bigint[]) AS new
            ON CONFLICT (account_id, period_starts_at, outcome)
            DO UPDATE SET deliveries = tally.deliveries + excluded.deliveries""",
-        (account.pk, start, [outcome for outcome, _ in counts], [number for _, number in counts]),
+        (account.pk, account.pk, at, at, start, [outcome for outcome, _ in counts], [number for _, number in counts]),
     )
 
 

@@ -58,7 +58,12 @@ def quarantine(account_id: int | None, refusals: Sequence[Refusal], at: datetime
 
 def resolve_quarantined(account_id: int, stored: Sequence[Arrival], refusals: Sequence[Refusal], at: datetime) -> None:
     """Mark the quarantined events that have now been stored under their id, unless the batch refused it again after."""
-    if not QuarantinedEvent.objects.filter(account_id=account_id, resolved_at=None).exclude(key="").exists():
+    [[any_unresolved]] = sql.run(
+        """SELECT EXISTS (SELECT FROM metering_quarantinedevent
+                          WHERE account_id = %s AND resolved_at IS NULL AND key <> '')""",
+        (account_id,),
+    )
+    if not any_unresolved:
         return
     refused: dict[tuple[str | None, str | None], int] = {}
     for refusal in refusals:

@@ -1,6 +1,6 @@
 """Write what was decided: COPY and set-based statements, rows sorted by key, one order for every writer."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -54,9 +54,15 @@ _COUNTED_COLUMNS = {
 }
 
 
-def record(account_id: int, decision: Decision, *, received_at: datetime, live: bool) -> None:
-    """Write a decision about one account, whose lock the caller holds. `live`: by the wall clock."""
+def record(
+    account_id: int, decision: Decision, *, received_at: datetime, live: bool, meanwhile: Callable[[], None]
+) -> None:
+    """Write a decision about one account, whose lock the caller holds. `live`: by the wall clock.
+
+    `meanwhile` is called once, if need be while the server writes.
+    """
     if not decision.events:
+        meanwhile()
         return
     ids = _insert_contacts(account_id, decision)
     for row in decision.counted.values():
@@ -75,7 +81,7 @@ def record(account_id: int, decision: Decision, *, received_at: datetime, live: 
         _add_to_days(account_id, decision)
         _touch_contacts(account_id, decision, ids)
         _touch_meter(account_id, new_contacts=len(ids), live=live)
-    _copy_events(account_id, decision, ids, received_at)
+    _copy_events(account_id, decision, ids, received_at, meanwhile)
     _copy_counted(account_id, new)
 
 
@@ -97,7 +103,9 @@ def _insert_contacts(account_id: int, decision: Decision) -> dict[int, int]:
     return {decision.new_contacts[identity][0]: stored_id for identity, stored_id in rows}
 
 
-def _copy_events(account_id: int, decision: Decision, ids: dict[int, int], received_at: datetime) -> None:
+def _copy_events(
+    account_id: int, decision: Decision, ids: dict[int, int], received_at: datetime, meanwhile: Callable[[], None]
+) -> None:
     recorded, late = EventState.RECORDED.value, EventState.LATE.value
     by_key = sorted(decision.events, key=lambda row: (row[0].connection.id, row[0].key))
     rows = (  # made while the server already writes the first of them
@@ -116,7 +124,7 @@ def _copy_events(account_id: int, decision: Decision, ids: dict[int, int], recei
         )
         for arrival, contact, period_id in by_key
     )
-    sql.copy_rows("metering_event", _EVENT_COLUMNS, rows)
+    sql.copy_rows("metering_event", _EVENT_COLUMNS, rows, meanwhile)
 
 
 def _by_fate(changed: Iterable[Counted]) -> tuple[list[Counted], list[Counted], list[Counted]]:

@@ -1,7 +1,7 @@
 """Set-based SQL on the default connection: server-side binding and binary COPY, which the ORM has no words for."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import psycopg
@@ -31,6 +31,18 @@ def run(query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[
         return cursor.fetchall() if cursor.description else []
 
 
+def run_all(statements: Iterable[tuple[str, Sequence[Any]]]) -> list[list[tuple[Any, ...]]]:
+    """Execute statements that do not need each other's answers; the rows of each. The server works on one while the
+    next is being made."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.pipeline(), ExitStack() as cursors:
+        answered = []
+        for query, parameters in statements:
+            cursor = cursors.enter_context(psycopg.Cursor(connection.connection))
+            answered.append(cursor.execute(query.encode(), parameters, binary=True, prepare=False))
+        return [cursor.fetchall() for cursor in answered]
+
+
 @contextmanager
 def pipeline() -> Iterator[None]:
     """Statements that are `send` inside it are not waited for one by one, only all at its end.
@@ -42,8 +54,16 @@ def pipeline() -> Iterator[None]:
         yield
 
 
-def copy_rows(table: str, columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> None:
-    """COPY rows into a table; `columns` maps names to PostgreSQL types."""
+def copy_rows(
+    table: str,
+    columns: Mapping[str, str],
+    rows: Iterable[Sequence[Any]],
+    meanwhile: Callable[[], None] | None = None,
+) -> None:
+    """COPY rows into a table; `columns` maps names to PostgreSQL types.
+
+    `meanwhile` is called when all rows are sent and the server still writes them: work that needs no database.
+    """
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
         sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
@@ -51,6 +71,8 @@ def copy_rows(table: str, columns: Mapping[str, str], rows: Iterable[Sequence[An
         copy.set_types(list(columns.values()))
         for row in rows:
             copy.write_row(row)
+        if meanwhile is not None:
+            meanwhile()
 
 
 def joined(texts: Iterable[str]) -> str:

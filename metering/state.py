@@ -1,6 +1,6 @@
 """Load what deciding a batch of one account needs, in a handful of set-based statements."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -52,40 +52,47 @@ def connections_of(account_id: int, keys: Iterable[str]) -> dict[str, Connection
     return {row.key: connection_facts(row) for row in rows}
 
 
-def load_stored(account: AccountFacts, arrivals: Sequence[Arrival]) -> AccountState:
-    """A state that knows which of these events are stored already."""
+# One look-up by key per event, whatever the planner believes of a table that it has no statistics for yet.
+_STORED = """
+WITH found AS MATERIALIZED (
+  SELECT sent.connection_id, sent.key,
+         (SELECT ROW(event.type, event.fingerprint, event.occurred_at, event.state) FROM metering_event AS event
+          WHERE event.account_id = %s AND event.connection_id = sent.connection_id AND event.key = sent.key) AS stored
+  FROM unnest(string_to_array(%s, E'\\x1f')::bigint[], string_to_array(%s, E'\\x1f')) AS sent (connection_id, key))
+SELECT connection_id, key, stored FROM found WHERE stored IS NOT NULL
+"""
+
+_CONTACTS = """
+SELECT identity, coalesce(alias_of_id, id) FROM metering_contact
+WHERE account_id = %s AND identity = ANY(string_to_array(%s, E'\\x1f'))
+"""
+
+_COUNTED = """
+SELECT period_id, unit, contact_id, connections, event_reasons, carried_reasons,
+       first_at, first_source, first_key, first_type
+FROM metering_countedcontact
+WHERE account_id = %s AND period_id = %s AND unit = %s AND contact_id = ANY(%s::bigint[])
+"""
+
+
+def load_known(account: AccountFacts, arrivals: Sequence[Arrival]) -> AccountState:
+    """A state that knows which of these events are stored already, and which of their contacts."""
     state = AccountState(account=account, stored={})
-    # One look-up by key per event, whatever the planner believes of a table that it has no statistics for yet.
-    rows = sql.run(
-        """WITH found AS MATERIALIZED (
-             SELECT sent.connection_id, sent.key,
-                    (SELECT ROW(event.type, event.fingerprint, event.occurred_at, event.state)
-                     FROM metering_event AS event
-                     WHERE event.account_id = %s AND event.connection_id = sent.connection_id
-                       AND event.key = sent.key) AS stored
-             FROM unnest(string_to_array(%s, E'\\x1f')::bigint[], string_to_array(%s, E'\\x1f'))
-               AS sent (connection_id, key))
-           SELECT connection_id, key, stored FROM found WHERE stored IS NOT NULL""",
-        (
-            account.id,
-            sql.joined(str(arrival.connection.id) for arrival in arrivals),
-            sql.joined(arrival.key for arrival in arrivals),
-        ),
-    )
-    for connection_id, key, (kind, fingerprint, at, code) in rows:
+    stored, contacts = sql.run_all(_about(account, arrivals))
+    for connection_id, key, (kind, fingerprint, at, code) in stored:
         state.stored[connection_id, key] = Stored(kind, fingerprint, at, EventState(code).label)
+    state.contacts.update(contacts)
     return state
 
 
+def _about(account: AccountFacts, arrivals: Sequence[Arrival]) -> Iterator[tuple[str, Sequence[Any]]]:
+    connections = sql.joined(str(arrival.connection.id) for arrival in arrivals)
+    yield _STORED, (account.id, connections, sql.joined(arrival.key for arrival in arrivals))
+    yield _CONTACTS, (account.id, sql.joined({arrival.identity for arrival in arrivals}))
+
+
 def load_contacts(state: AccountState, arrivals: Sequence[Arrival]) -> None:
-    """The contacts that these arrivals name, and what is counted and known of them in the state's periods."""
-    identities = sql.joined({arrival.identity for arrival in arrivals})
-    rows = sql.run(
-        """SELECT identity, coalesce(alias_of_id, id) FROM metering_contact
-           WHERE account_id = %s AND identity = ANY(string_to_array(%s, E'\\x1f'))""",
-        (state.account.id, identities),
-    )
-    state.contacts.update(rows)
+    """What is counted and known, in the state's periods, of the contacts that these arrivals name."""
     contacts = list(set(state.contacts.values()))
     if not contacts:
         return
@@ -100,17 +107,12 @@ def load_contacts(state: AccountState, arrivals: Sequence[Arrival]) -> None:
 def _load_counted(state: AccountState, contacts: list[int]) -> None:
     periods = [period.id for period in state.periods if period.id is not None and not period.closed]
     wanted = sql.literal_array(contacts)
-    for period_id in periods:
-        for unit in ContactUnit:
-            rows = sql.run(
-                """SELECT period_id, unit, contact_id, connections, event_reasons, carried_reasons,
-                          first_at, first_source, first_key, first_type
-                   FROM metering_countedcontact
-                   WHERE account_id = %s AND period_id = %s AND unit = %s AND contact_id = ANY(%s::bigint[])""",
-                (state.account.id, period_id, unit.value, wanted),
-            )
-            for row in rows:
-                state.counted[period_id, unit, row[2]] = counted_from_row(row)
+    for rows in sql.run_all(
+        (_COUNTED, (state.account.id, period_id, unit.value, wanted)) for period_id in periods for unit in ContactUnit
+    ):
+        for row in rows:
+            counted = counted_from_row(row)
+            state.counted[counted.period_id, counted.unit, counted.contact] = counted
 
 
 def counted_from_row(row: tuple[Any, ...]) -> Counted:
