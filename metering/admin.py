@@ -1,9 +1,11 @@
 """What staff see of billing periods and refused events. Nothing is changed here."""
 
+from datetime import datetime
+
 from django.contrib import admin
 
 from accounts.admin import ReadOnlyAdmin
-from metering.models import BillingPeriod, QuarantinedEvent
+from metering.models import BillingPeriod, QuarantinedEvent, ThresholdCrossing
 
 
 @admin.register(BillingPeriod)
@@ -25,6 +27,22 @@ class BillingPeriodAdmin(ReadOnlyAdmin):
     list_select_related = ("account",)
     search_fields = ("=account__slug",)
     ordering = ("-starts_at", "account__slug")
+
+
+@admin.register(ThresholdCrossing)
+class ThresholdCrossingAdmin(ReadOnlyAdmin):
+    """Counts that reached 80 % or 100 % of their limit, the latest first."""
+
+    list_display = ("crossed_at", "account", "percent", "used", "limit", "period_starts_at")
+    list_filter = ("percent",)
+    list_select_related = ("account", "period")
+    search_fields = ("=account__slug",)
+    ordering = ("-crossed_at", "-pk")
+
+    @admin.display(description="period")
+    def period_starts_at(self, crossing: ThresholdCrossing) -> datetime:
+        """Its period, by its start."""
+        return crossing.period.starts_at  # type: ignore[no-any-return]
 
 
 @admin.register(QuarantinedEvent)

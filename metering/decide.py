@@ -9,12 +9,14 @@ from metering.counting import Counted
 from metering.facts import (
     AccountState,
     Arrival,
+    Crossing,
     Decision,
     PeriodFacts,
     StateKey,
     Stored,
     Verdict,
 )
+from metering.limits import newly_crossed
 from metering.transitions import Register, Transition, holds_at
 
 AHEAD = timedelta(minutes=5)
@@ -102,7 +104,9 @@ def judge_all(state: AccountState, arrivals: Sequence[Arrival], clock: Clock) ->
     return verdicts
 
 
-def decide(state: AccountState, arrivals: Sequence[Arrival], judged: Sequence[Verdict | None]) -> Decision:
+def decide(
+    state: AccountState, arrivals: Sequence[Arrival], judged: Sequence[Verdict | None], clock: Clock
+) -> Decision:
     """Decide every arrival in turn. Moves `state` on; the answer is what to say and what to write."""
     decision = Decision()
     period: PeriodFacts | None = None
@@ -114,7 +118,8 @@ def decide(state: AccountState, arrivals: Sequence[Arrival], judged: Sequence[Ve
         elif verdict is None:
             if period is None or not period.starts_at <= arrival.time < period.ends_at:
                 period = _period_of(state, arrival)
-            verdict = _store(state, decision, arrival, period)
+            clock = clock.after(arrival.time)
+            verdict = _store(state, decision, arrival, period, clock.reading)
         decision.verdicts.append(verdict)
     return decision
 
@@ -126,7 +131,7 @@ def _period_of(state: AccountState, arrival: Arrival) -> PeriodFacts:
     return period
 
 
-def _store(state: AccountState, decision: Decision, arrival: Arrival, period: PeriodFacts) -> Verdict:
+def _store(state: AccountState, decision: Decision, arrival: Arrival, period: PeriodFacts, now: datetime) -> Verdict:
     verdict = LATE if period.closed else RECORDED
     contact = state.contacts.get(arrival.identity)
     if contact is None:
@@ -139,21 +144,42 @@ def _store(state: AccountState, decision: Decision, arrival: Arrival, period: Pe
     period_id = None if period.closed else period.id
     decision.events.append((arrival, contact, period_id))
     if period_id is not None:
-        _count(state, decision, arrival, contact, period_id)
+        _count(state, decision, arrival, contact, period, period_id, now)
         decision.events_by_day[arrival.connection.id, state.account.day_of(arrival.time), arrival.stored_type] += 1
     if arrival.type.effect is not Effect.NONE:
-        _take_effect(state, decision, arrival, contact)
+        _take_effect(state, decision, arrival, contact, now)
     return verdict
 
 
-def _count(state: AccountState, decision: Decision, arrival: Arrival, contact: int, period_id: int) -> None:
+def _count(
+    state: AccountState,
+    decision: Decision,
+    arrival: Arrival,
+    contact: int,
+    period: PeriodFacts,
+    period_id: int,
+    now: datetime,
+) -> None:
     kind, connection = arrival.type, arrival.connection
     if kind.billable:
         decision.events_by_kind[period_id, connection.id, arrival.stored_type] += 1
+        _move(decision, period, None, 1, now)
     if kind.unit is not None and kind.reason is not None:
         row = _counted(state, period_id, kind.unit, contact)
+        if not row.reasons:
+            _move(decision, period, kind.unit, 1, now)
         if row.give(connection.id, kind.reason, arrival.time, connection.key, arrival.key, arrival.stored_type):
             decision.counted[id(row)] = row
+
+
+def _move(decision: Decision, period: PeriodFacts, unit: ContactUnit | None, by: int, now: datetime) -> None:
+    """Move the count that the plan charges by, and note the thresholds that it crosses."""
+    meter = period.meter
+    if meter is None or meter.unit is not unit or period.id is None:
+        return
+    for percent in newly_crossed(meter.used, meter.used + by, meter.limit):
+        decision.crossings.append(Crossing(period.id, meter.limit, percent, meter.used + by, now))
+    meter.used += by
 
 
 def _counted(state: AccountState, period_id: int, unit: ContactUnit, contact: int) -> Counted:
@@ -164,7 +190,7 @@ def _counted(state: AccountState, period_id: int, unit: ContactUnit, contact: in
     return row
 
 
-def _take_effect(state: AccountState, decision: Decision, arrival: Arrival, contact: int) -> None:
+def _take_effect(state: AccountState, decision: Decision, arrival: Arrival, contact: int, now: datetime) -> None:
     """What the event does to what is known of the contact; late ones do it too."""
     effect, at = arrival.type.effect, arrival.time
     if effect is Effect.ENGAGES:
@@ -175,14 +201,14 @@ def _take_effect(state: AccountState, decision: Decision, arrival: Arrival, cont
         if arrival.connection.keeps_members:
             refused_since = at if effect is Effect.IS_REFUSED else None
             moved = Transition(at, arrival.key, effect is not Effect.LEAVES, refused_since=refused_since)
-            _advance(state, decision, state.members, decision.members, arrival, contact, moved)
+            _advance(state, decision, state.members, decision.members, arrival, contact, moved, now)
     elif effect is Effect.SETS_SCORE and arrival.score is not None:
         value, until = arrival.score
         moved = Transition(at, arrival.key, holds=True, until=until, value=value)
-        _advance(state, decision, state.scores, decision.scores, arrival, contact, moved)
+        _advance(state, decision, state.scores, decision.scores, arrival, contact, moved, now)
     elif effect is Effect.CLEARS_SCORE:
         moved = Transition(at, arrival.key, holds=False)
-        _advance(state, decision, state.scores, decision.scores, arrival, contact, moved)
+        _advance(state, decision, state.scores, decision.scores, arrival, contact, moved, now)
     elif effect is Effect.GIVES_ORIGIN and arrival.origin:
         origin = (at, arrival.origin)
         decision.origins[contact] = min(decision.origins.get(contact, origin), origin)
@@ -196,6 +222,7 @@ def _advance(
     arrival: Arrival,
     contact: int,
     transition: Transition,
+    now: datetime,
 ) -> None:
     """Move a state by event time; an event from before a provisional period corrects what was carried into it."""
     key = (contact, arrival.connection.id)
@@ -207,7 +234,9 @@ def _advance(
     changed[key] = register
     if newest is not None and newest.id is not None and newest.provisional and transition.at < newest.starts_at:
         row = _counted(state, newest.id, ContactUnit.ACTIVE, contact)
+        counted_before = bool(row.reasons)
         _correct_carry_in(row, register, newest.starts_at, arrival, is_membership=registers is state.members)
+        _move(decision, newest, ContactUnit.ACTIVE, bool(row.reasons) - counted_before, now)
         decision.counted[id(row)] = row
 
 

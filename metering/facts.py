@@ -48,11 +48,21 @@ class AccountFacts:
         return at.toordinal() if self.timezone == "UTC" else local_day(at, self.timezone).toordinal()
 
 
+@dataclass(slots=True)
+class Meter:
+    """What a period that has not ended has used of its limit; `unit` is None for the event unit."""
+
+    unit: ContactUnit | None
+    used: int
+    limit: int
+
+
 @dataclass(frozen=True, slots=True)
 class PeriodFacts:
     """A billing period `[starts_at, ends_at)`. Closed ones take no events; `id` is None if it was never opened.
 
-    `provisional`: the carry-in at its start may still be corrected, as the period before it is not closed.
+    `provisional`: the carry-in at its start may still be corrected, as the period before it is not closed. `meter`
+    moves with what is decided; None if nothing follows from the count: unlimited, or ended.
     """
 
     id: int | None
@@ -60,6 +70,7 @@ class PeriodFacts:
     ends_at: datetime
     closed: bool
     provisional: bool
+    meter: Meter | None = None
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
@@ -139,6 +150,16 @@ class AccountState:
         return None
 
 
+class Crossing(NamedTuple):
+    """A count that reached a threshold of its limit."""
+
+    period_id: int
+    limit: int
+    percent: int
+    used: int
+    at: datetime
+
+
 @dataclass(slots=True)
 class Decision:
     """What to answer and what to write for one batch of one account."""
@@ -151,5 +172,6 @@ class Decision:
     counted: dict[int, Counted] = field(default_factory=dict)  # by id(): those that changed
     members: dict[StateKey, Register] = field(default_factory=dict)
     scores: dict[StateKey, Register] = field(default_factory=dict)
+    crossings: list[Crossing] = field(default_factory=list)
     events_by_kind: defaultdict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))
     events_by_day: defaultdict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))

@@ -204,7 +204,7 @@ def _decide_and_record(
         part = part[: _open_periods(account, subscriptions, state, part, judged, clock.reading)]
         if None in judged:
             load_contacts(state, part)
-        decision = decide(state, part, judged[: len(part)])
+        decision = decide(state, part, judged[: len(part)], clock)
         rest = rest[len(part) :]
         clock = clock.after_all(part)
         record(

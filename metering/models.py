@@ -6,6 +6,7 @@ from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import ArrayField, RangeBoundary, RangeOperators
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.lookups import GreaterThanOrEqual
 
 from accounts.models import Account, Connection
 from accounts.tenancy import OfAccount, SameAccountForeignKey
@@ -282,6 +283,33 @@ class LeadScore(StateByEventTime):
 
     def __str__(self) -> str:
         return f"score of contact {self.contact_id} from connection {self.connection_id}"
+
+
+class ThresholdCrossing(GrowingTable):
+    """A period's count reached a percentage of its limit: once per period, limit and percentage.
+
+    A higher limit arms both thresholds again. `used` is the count that crossed.
+    """
+
+    period = SameAccountForeignKey(BillingPeriod, models.PROTECT, related_name="+", db_index=False)
+    limit = models.BigIntegerField()
+    percent = models.SmallIntegerField()
+    used = models.BigIntegerField()
+    crossed_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["account", "period", "limit", "percent"], name="crossed_once_per_period_limit_and_percent"
+            ),
+            models.CheckConstraint(
+                name="crossed_where_it_says",
+                condition=Q(percent__gt=0) & Q(GreaterThanOrEqual(F("used") * 100, F("limit") * F("percent"))),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.percent} % of {self.limit} in period {self.period_id}"
 
 
 class EventTally(GrowingTable):

@@ -9,12 +9,13 @@ import json
 from datetime import datetime, timedelta
 
 from accounts.models import Account
-from metering import sql
-from metering.breakdown import breakdown
+from metering import limits, sql
+from metering.breakdown import CONTACT_UNITS, breakdown
 from metering.carry_in import carry_in
-from metering.facts import PeriodFacts
+from metering.facts import Crossing, Meter, PeriodFacts
 from metering.models import BillingPeriod, PeriodState
-from plans.models import Subscription
+from metering.record import add_crossings
+from plans.models import Subscription, Unit
 from plans.subscriptions import bounds, grace, in_force, subscriptions_of
 
 # No accepted event is older than 35 days, so no older period than this is looked for.
@@ -29,7 +30,8 @@ def effective_limit(account: Account, subscription: Subscription) -> int | None:
 def recent_periods(account: Account, subscriptions: list[Subscription], now: datetime) -> list[PeriodFacts]:
     """The opened periods that an accepted event may belong to, and the newest one; in order of time."""
     of_account = BillingPeriod.objects.filter(account_id=account.pk)
-    rows = list(of_account.filter(ends_at__gt=now - _LOOK_BACK).order_by("starts_at"))
+    recent = of_account.filter(ends_at__gt=now - _LOOK_BACK).select_related("subscription__tier__plan")
+    rows = list(recent.order_by("starts_at"))
     befores = [None, *rows]
     return [
         PeriodFacts(
@@ -38,9 +40,28 @@ def recent_periods(account: Account, subscriptions: list[Subscription], now: dat
             row.ends_at,
             closed=row.state == PeriodState.CLOSED or row.closes_at <= now,
             provisional=is_provisional(account, row, before, in_force(subscriptions, row.starts_at), now),
+            meter=_meter(row, now),
         )
         for before, row in zip(befores, rows, strict=False)
     ]
+
+
+def _meter(row: BillingPeriod, now: datetime) -> Meter | None:
+    if row.limit is None or row.ends_at <= now:
+        return None
+    unit = row.subscription.tier.plan.unit
+    return Meter(CONTACT_UNITS.get(Unit(unit)), getattr(row, unit), row.limit)
+
+
+def note_crossings(row: BillingPeriod, at: datetime) -> None:
+    """Store the thresholds that a period's count has reached without an event: at its opening, or by a new limit.
+
+    Nothing follows from the count of a period that has ended.
+    """
+    used: int = getattr(row, row.subscription.tier.plan.unit)
+    if row.limit is not None and at < row.ends_at:
+        reached = limits.newly_crossed(0, used, row.limit)
+        add_crossings(row.account_id, [Crossing(row.pk, row.limit, percent, used, at) for percent in reached])
 
 
 def closed_unopened(
@@ -102,6 +123,7 @@ def _open(
     )
     carry_in(row)
     row.refresh_from_db(fields=["active_contacts", "carried_in"])
+    note_crossings(row, now)
     return row
 
 

@@ -1,6 +1,6 @@
 """Write what was decided: COPY and set-based statements, rows sorted by key, one order for every writer."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from metering.counting import (
     TallyChanges,
     tally_changes,
 )
-from metering.facts import Decision, StateKey
+from metering.facts import Crossing, Decision, StateKey
 from metering.models import EventState
 from metering.transitions import Register, Transition
 
@@ -77,6 +77,7 @@ def record(
         write_members(account_id, _with_ids(decision.members, ids))
         write_scores(account_id, _with_ids(decision.scores, ids))
         _add_to_periods(account_id, decision, changes)
+        add_crossings(account_id, decision.crossings)
         _add_to_event_tallies(account_id, decision)
         _add_to_days(account_id, decision)
         _touch_contacts(account_id, decision, ids)
@@ -276,6 +277,19 @@ def _add_to_periods(account_id: int, decision: Decision, changes: TallyChanges) 
             *([row[place] for _, row in moved] for place in range(4)),
             account_id,
         ),
+    )
+
+
+def add_crossings(account_id: int, crossings: Sequence[Crossing]) -> None:
+    """Store threshold crossings; those that are stored already stay as they are."""
+    if not crossings:
+        return
+    sql.send(
+        """INSERT INTO metering_thresholdcrossing (account_id, period_id, "limit", percent, used, crossed_at)
+           SELECT %s::bigint, new.*
+           FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::bigint[], %s::timestamptz[]) AS new
+           ON CONFLICT (account_id, period_id, "limit", percent) DO NOTHING""",
+        (account_id, *_columns(list(crossings))),
     )
 
 

@@ -11,7 +11,7 @@ from accounts.models import Account, Connection
 from accounts.refusals import Refused
 from metering.lock import locked
 from metering.models import AccountMeter, BillingPeriod
-from metering.periods import do_due_work, effective_limit
+from metering.periods import do_due_work, effective_limit, note_crossings
 from plans.calendar import local_day, start_of_local_day
 from plans.catalogue import tier_for
 from plans.models import Subscription, Tier
@@ -120,6 +120,8 @@ def refresh_limit(account: Account, clock: datetime) -> None:
     subscription = in_force(subscriptions_of(account.pk), clock)
     unended = BillingPeriod.objects.filter(account_id=account.pk, ends_at__gt=clock)
     unended.update(limit=effective_limit(account, subscription))
+    for period in unended.select_related("subscription__tier__plan"):
+        note_crossings(period, clock)
 
 
 def put_connection(

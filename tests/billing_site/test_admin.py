@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from accounts.admin import ReadOnlyAdmin
 from accounts.models import Account, ApiKey, User
-from tests.factories import deliver, event, make_key
+from tests.factories import deliver, event, make_key, put_account
 
 pytestmark = pytest.mark.django_db
 
@@ -31,6 +31,7 @@ def staff() -> Client:
 def filled(acme: Account) -> None:
     """At least one row on every page."""
     make_key(acme)
+    put_account("acme", limit_override=1, signed_up_at=acme.signed_up_at)
     deliver(acme, [event(), event(id="<script>alert(1)</script>", type="nope")])
 
 
@@ -48,6 +49,7 @@ def test_there_is_a_page_for_each_of_these():
         "Plan",
         "QuarantinedEvent",
         "Subscription",
+        "ThresholdCrossing",
         "Tier",
     ]
 

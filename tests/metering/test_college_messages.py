@@ -13,7 +13,7 @@ import pytest
 from django.core.management import call_command
 
 from accounts.models import Account
-from metering.models import AccountMeter, BillingPeriod
+from metering.models import AccountMeter, BillingPeriod, ThresholdCrossing
 from plans.models import PeriodRule, Plan, Tier, Unit
 from tests.billing_site.programs import ROOT
 from tests.factories import put_account, put_connection
@@ -48,13 +48,13 @@ def messages_of_may(messages: Path) -> Path:
 
 @pytest.fixture
 def college(db: None) -> Callable[..., Account]:
-    """An account that pays by active contacts, has no limit, and is older than the messages."""
+    """An account that pays by active contacts, has no limit unless told, and is older than the messages."""
 
-    def college(rule: PeriodRule, timezone: str = "UTC") -> Account:
+    def college(rule: PeriodRule, timezone: str = "UTC", limit: int | None = None) -> Account:
         plan = Plan.objects.create(
             key="campus", name="Campus", unit=Unit.ACTIVE_CONTACTS, period_rule=rule, at_limit="by_replayability"
         )
-        Tier.objects.create(plan=plan, key="all", limit=None, price=0)
+        Tier.objects.create(plan=plan, key="all", limit=limit, price=0)
         account = put_account(
             "college",
             plan="campus",
@@ -120,3 +120,15 @@ def test_the_month_depends_on_the_time_zone(
     months = counted(messages_of_may, college(PeriodRule.CALENDAR_MONTH, timezone))
 
     assert months[start][1] == senders
+
+
+def test_the_800th_and_the_1000th_sender_of_may_cross_the_thresholds_at_their_own_time(
+    college: Callable[..., Account], messages_of_may: Path
+) -> None:
+    counted(messages_of_may, college(PeriodRule.CALENDAR_MONTH, limit=1_000))
+
+    crossed = ThresholdCrossing.objects.order_by("pk")
+    assert list(crossed.values_list("percent", "limit", "used", "crossed_at")) == [
+        (80, 1_000, 800, datetime(2004, 5, 20, 23, 30, 21, tzinfo=UTC)),
+        (100, 1_000, 1_000, datetime(2004, 5, 27, 18, 46, 15, tzinfo=UTC)),
+    ]

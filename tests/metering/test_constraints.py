@@ -12,9 +12,9 @@ from django.contrib.postgres.constraints import ExclusionConstraint
 from django.db import DatabaseError, connection, models, transaction
 
 from accounts.models import Account, ApiKey, Connection
-from metering.models import BillingPeriod, CountedContact, OutcomeTally, QuarantinedEvent
+from metering.models import BillingPeriod, CountedContact, OutcomeTally, QuarantinedEvent, ThresholdCrossing
 from plans.models import Plan, Subscription, Tier
-from tests.factories import NOW, deliver, event, make_key
+from tests.factories import NOW, deliver, event, make_key, put_account
 
 pytestmark = pytest.mark.django_db
 
@@ -65,6 +65,7 @@ CHECKED: dict[str, tuple[type[models.Model], list[dict[str, Any]]]] = {
             {"state": "ended", "closed_at": NOW, "breakdown": {}},
         ],
     ),
+    "crossed_where_it_says": (ThresholdCrossing, [{"used": 0}, {"percent": 0}, {"limit": 2, "percent": 80}]),
     "counted_for_a_reason": (CountedContact, [{"reasons": 0}, {"reasons": -1}]),
     "counted_reasons_are_per_connection": (
         CountedContact,
@@ -89,7 +90,8 @@ def refused_by(name: str) -> Iterator[None]:
 
 @pytest.fixture
 def full(acme: Account) -> Account:
-    """Acme with a row in every table."""
+    """Acme with a row in every table; its limit is 1."""
+    put_account("acme", limit_override=1, signed_up_at=acme.signed_up_at)
     deliver(
         acme,
         [

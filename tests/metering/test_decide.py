@@ -66,7 +66,7 @@ def run(
     good = [item for item in items if isinstance(item, envelope.Event)]
     arrivals, refusals = resolve(good, {facts.key: facts for facts in connections})
     assert len(arrivals) == len(events), refusals
-    return decide(state, arrivals, judge_all(state, arrivals, Clock(now)))
+    return decide(state, arrivals, judge_all(state, arrivals, Clock(now)), Clock(now))
 
 
 def outcomes(decision: Decision) -> list[str]:

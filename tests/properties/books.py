@@ -90,12 +90,14 @@ def check_is_exact(account: Account, came: Came) -> None:
             assert not any(count.given for count in should_be.who.values())
     assert {*kept} <= {start for start, _ in PERIODS}
     stored = [it for it in came if accepted(it, LINKS)]
-    assert states(account) == {
-        key: (it.holds, it.at, it.key, it.name == "refused", it.data.get("expires_at") if it.holds else None)
-        for key, it in last_changes(stored, LINKS).items()
-    }
+    assert states(account) == {key: _state_left_by(it) for key, it in last_changes(stored, LINKS).items()}
     known = AccountMeter.objects.get(account_id=account.pk).contacts_known
     assert known == len({it.person for it in stored})
+
+
+def _state_left_by(it: Happening) -> tuple[Any, ...]:
+    refused_since = it.at if it.name == "refused" else None
+    return it.holds, it.at, it.key, refused_since, it.data.get("expires_at") if it.holds else None
 
 
 def _check_period(period: BillingPeriod, should_be: Expected) -> None:
@@ -132,14 +134,14 @@ def breakdown_in(period: BillingPeriod, unit: str) -> tuple[Counter[str], Counte
 
 
 def states(account: Account) -> dict[tuple[str, str, str], tuple[Any, ...]]:
-    """Every membership and score: whether it holds, since when, by which event, refused or not, until when."""
+    """Every membership and score: whether it holds, since when, by which event, refused since when, until when."""
     found: dict[tuple[str, str, str], tuple[Any, ...]] = {}
     for member in SyncMember.objects.filter(account_id=account.pk).select_related("contact", "connection"):
         key = (member.contact.identity, member.connection.key, "contact_sync")
-        found[key] = (member.holds, member.changed_at, member.changed_by, bool(member.refused_since), None)
+        found[key] = (member.holds, member.changed_at, member.changed_by, member.refused_since, None)
     for score in LeadScore.objects.filter(account_id=account.pk).select_related("contact", "connection"):
         key = (score.contact.identity, score.connection.key, "lead_score")
-        found[key] = (score.holds, score.changed_at, score.changed_by, False, score.expires_at)
+        found[key] = (score.holds, score.changed_at, score.changed_by, None, score.expires_at)
     return found
 
 

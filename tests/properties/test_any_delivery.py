@@ -94,7 +94,7 @@ def live_on(account: Account, came: dict[Happening, datetime]) -> None:
         check_is_exact(account, came)
 
 
-@examples(60)
+@examples(50)
 @given(story=stories())
 def test_whatever_way_events_come_in_time_every_number_is_what_happened(
     account: Account, story: tuple[list[Happening], Sequence[list[Delivery]]]

@@ -30,7 +30,7 @@ from tests.properties.world import (
     undone,
 )
 
-ADDRESSES = ["ann@example.com", "ann@example.org", "a.smith@example.com", "ig:42"]
+ADDRESSES = ["ann@example.com", "ann@example.org", "a.smith@example.com", "bob@example.com", "bo@example.com", "ig:42"]
 RENAMED = "contact.renamed"
 TYPES = {
     "crm": ["contact.matched", "contact.unmatched", "contact.refused", "contact.created_in_crm"],
