@@ -9,7 +9,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 SLUG_PATTERN = r"^[a-z0-9-]{1,63}$"
-CONNECTION_KEY_PATTERN = r"^[A-Za-z0-9._~:-]{1,100}$"
+CONNECTION_KEY_PATTERN = r"^(?!\.{1,2}$)[A-Za-z0-9._~:-]{1,100}$"  # `.` and `..` vanish from addresses
 
 
 class User(AbstractUser):

@@ -1,12 +1,13 @@
 """Whether we live, and whether we are ready to serve: for whoever runs Headcount, without a key."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Max, Min
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
@@ -37,6 +38,19 @@ def ready(request: HttpRequest) -> JsonResponse:
     if unapplied:
         return _not_ready({"database": "ok", "migrations": f"{unapplied} not applied"})
     return JsonResponse({"status": "ok", "database": "ok", "migrations": "ok", "worker": worker})
+
+
+def answer_probes(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Middleware, before all others: whoever probes does so by an address of this machine, which is no allowed host,
+    and without TLS, and wants no redirect."""
+    probes: dict[str, Callable[[HttpRequest], HttpResponseBase]] = {"/healthz": alive, "/readyz": ready}
+
+    def respond(request: HttpRequest) -> HttpResponseBase:
+        return probes.get(request.path, get_response)(request)
+
+    return respond
 
 
 def worker_heartbeat(now: datetime) -> dict[str, Any]:

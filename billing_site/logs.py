@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from typing import override
 
 # An address in a path may be encoded; the subject of /usage/contacts/… may also be a channel's user id.
-ADDRESS = re.compile(r"[^\s/?&=\"'<>(),;:]+(?:@|%40)[^\s/?&=\"'<>(),;:]+", re.IGNORECASE)
+ADDRESS = re.compile(r"(?:\"[^\"\n]*\"|[^\s/?&=\"'<>(),;:]+)(?:@|%40)[^\s/?&=\"'<>(),;:]+", re.IGNORECASE)
+KEY = re.compile(r"hc_live_[A-Za-z0-9]+_\w+")
 SUBJECT = re.compile(r"(/contacts/)[^\s/?\"']+")
 
 
 def without_addresses(line: str) -> str:
-    """The line with every address and contact replaced by `…`."""
-    return SUBJECT.sub(r"\1…", ADDRESS.sub("…", line))
+    """The line with every address, contact and key replaced by `…`."""
+    return SUBJECT.sub(r"\1…", ADDRESS.sub("…", KEY.sub("…", line)))
 
 
 class Readable(logging.Formatter):

@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ from types import FrameType
 ROOT = Path(__file__).resolve().parent.parent
 GRACE_SECONDS = 20  # from being asked to end to being killed; gunicorn gives its requests 10 of them
 LOOK_SECONDS = 0.1  # between two looks at the children
+SILENCE = 5  # seconds
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 type OnReady = Callable[[str], None]
@@ -69,6 +71,8 @@ def _listener(host: str, port: int) -> Iterator[socket.socket]:
         reason = os.strerror(number) if number in errno.errorcode else error.strerror
         raise CannotListen(f"Port {port} on {host} cannot be served: {reason}. Choose another with --port.") from error
     with listener:
+        # Every connection inherits it: who begins a request and falls silent holds a thread for so long, not for ever.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", SILENCE, 0))
         yield listener
 
 
@@ -76,7 +80,7 @@ def _web_command(listener: int, workers: int) -> list[str]:
     options = {
         "--worker-class": "gthread",
         "--workers": str(workers),
-        "--threads": "4",
+        "--threads": "16",
         "--bind": f"fd://{listener}",
         "--timeout": "60",
         "--graceful-timeout": "10",

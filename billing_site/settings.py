@@ -48,6 +48,7 @@ INSTALLED_APPS = [
     "billing_site",
 ]
 MIDDLEWARE = [
+    "billing_site.health.answer_probes",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "billing_site.admin_scripts.allow_eval_in_admin",

@@ -120,7 +120,7 @@ class Migration(migrations.Migration):
                 ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='connections', to='accounts.account')),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('account', 'key'), name='connection_key_is_unique_in_its_account'), models.CheckConstraint(condition=models.Q(('key__regex', '^[A-Za-z0-9._~:-]{1,100}$')), name='connection_key_is_plain'), models.CheckConstraint(condition=models.Q(('score_expiry_days__isnull', True), ('score_expiry_days__range', (1, 36500)), _connector='OR'), name='connection_scores_live_a_day_to_a_hundred_years')],
+                'constraints': [models.UniqueConstraint(fields=('account', 'key'), name='connection_key_is_unique_in_its_account'), models.CheckConstraint(condition=models.Q(('key__regex', '^(?!\\.{1,2}$)[A-Za-z0-9._~:-]{1,100}$')), name='connection_key_is_plain'), models.CheckConstraint(condition=models.Q(('score_expiry_days__isnull', True), ('score_expiry_days__range', (1, 36500)), _connector='OR'), name='connection_scores_live_a_day_to_a_hundred_years')],
             },
         ),
     ]

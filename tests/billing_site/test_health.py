@@ -90,3 +90,9 @@ def test_the_root_leads_to_the_admin():
     answer = Client().get("/")
 
     assert (answer.status_code, answer.headers["Location"]) == (302, "/admin/")
+
+
+def test_a_probe_may_call_this_machine_by_any_name(client: Client, db: None):
+    assert client.get("/healthz", headers={"host": "10.0.0.5"}).status_code == 200
+    assert client.get("/readyz", headers={"host": "10.0.0.5"}).status_code == 200
+    assert client.get("/admin/login/", headers={"host": "10.0.0.5"}).status_code == 400

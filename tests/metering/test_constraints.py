@@ -36,7 +36,7 @@ CHECKED: dict[str, tuple[type[models.Model], list[dict[str, Any]]]] = {
     "account_limit_override_is_at_least_one": (Account, [{"limit_override": number} for number in (0, -1)]),
     "connection_key_is_plain": (
         Connection,
-        [{"key": key} for key in ("", "a b", "a/b", "é", "a\n", "a\x1fb")],
+        [{"key": key} for key in ("", ".", "..", "a b", "a/b", "é", "a\n", "a\x1fb")],
     ),
     "connection_scores_live_a_day_to_a_hundred_years": (Connection, [{"score_expiry_days": 0}]),
     "key_has_a_scope": (ApiKey, [{"scopes": []}]),

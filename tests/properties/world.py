@@ -121,8 +121,9 @@ def moments(until: timedelta = 20 * HOUR) -> st.SearchStrategy[datetime]:
 
 
 @st.composite
-def _happening(draw: st.DrawFn) -> Happening:
-    person = draw(st.sampled_from(sorted(PEOPLE)))
+def _happening(draw: st.DrawFn, people: Sequence[str], sources: Sequence[str]) -> Happening:
+    person = draw(st.sampled_from(people))
+    source = draw(st.sampled_from(sources))
     kind = draw(st.sampled_from(_STATE_TYPES) | st.sampled_from(_TYPES))
     at = draw(moments())
     data: dict[str, Any] = {}
@@ -130,21 +131,17 @@ def _happening(draw: st.DrawFn) -> Happening:
         data["value"] = draw(st.sampled_from([40, 0.5, 0]))
         ends = draw(st.sampled_from([None, TURN, TURN + TICK, NEXT_TURN, NEXT_TURN + TICK]))
         data |= {"expires_at": ends} if ends and ends > at else {}
-    sources = [key for key in KINDS if kind.startswith("contact.") == (KINDS[key] == "contact_sync")]
-    return Happening(
-        source=draw(st.sampled_from(sources) | st.sampled_from(sorted(KINDS))),
-        key=draw(st.sampled_from(_KEYS)),
-        type=kind,
-        person=person,
-        subject=draw(st.sampled_from(PEOPLE[person])),
-        at=at,
-        data=data,
-    )
+    subject = draw(st.sampled_from(PEOPLE[person]))
+    return Happening(source, draw(st.sampled_from(_KEYS)), kind, person, subject, at, data)
 
 
-def happenings(most: int = 12) -> st.SearchStrategy[list[Happening]]:
-    """What happened: every id once, in no order."""
-    return st.lists(_happening(), min_size=1, max_size=most, unique_by=lambda it: (it.source, it.key))
+@st.composite
+def happenings(draw: st.DrawFn, most: int = 12) -> list[Happening]:
+    """What happened: every id once, in no order. Often much of it to one person, or on one connection."""
+    people = draw(st.just(sorted(PEOPLE)) | st.sampled_from(sorted(PEOPLE)).map(lambda person: [person]))
+    sources = draw(st.sets(st.sampled_from(sorted(KINDS)), min_size=1, max_size=3).map(sorted) | st.just(sorted(KINDS)))
+    each = _happening(people, sources)
+    return draw(st.lists(each, min_size=1, max_size=most, unique_by=lambda it: (it.source, it.key)))
 
 
 Beforehand = Literal["nothing", "a read", "the scheduler"]

@@ -23,7 +23,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=8000, help="0 is any free one (default: 8000)")
-        parser.add_argument("--workers", type=int, default=2, help="processes of the site, 4 threads each")
+        parser.add_argument("--workers", type=int, default=2, help="processes of the site, 16 threads each")
         parser.add_argument("--no-worker", action="store_true", help="without the task cluster")
 
     @override
