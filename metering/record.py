@@ -24,7 +24,7 @@ from metering.transitions import Register, Transition
 # The first spelling of a contact is kept for display.
 _DISPLAY_LENGTH = 400
 
-_EVENT_COLUMNS = {
+EVENT_COLUMNS = {
     "account_id": "int8",
     "connection_id": "int8",
     "key": "varchar",
@@ -125,7 +125,7 @@ def _copy_events(
         )
         for arrival, contact, period_id in by_key
     )
-    sql.copy_rows("metering_event", _EVENT_COLUMNS, rows, meanwhile)
+    sql.copy_rows("metering_event", EVENT_COLUMNS, rows, meanwhile)
 
 
 def _by_fate(changed: Iterable[Counted]) -> tuple[list[Counted], list[Counted], list[Counted]]:
