@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from accounts.models import Account
@@ -94,8 +94,26 @@ def live_on(account: Account, came: dict[Happening, datetime]) -> None:
         check_is_exact(account, came)
 
 
+def at_the_turn(kind: str, source: str, person: str, before: timedelta, **data: Any) -> Happening:
+    return Happening(source, f"{source} {kind} {before}", kind, person, person, TURN - before, data)
+
+
+JOINS = at_the_turn("contact.matched", "crm", "ann@example.com", HOUR)
+LEAVES = at_the_turn("contact.unmatched", "crm", "ann@example.com", 0 * HOUR)
+EXPIRES = at_the_turn("score.set", "scoring", "ann@example.com", HOUR, value=1, expires_at=TURN)
+A_WEEK_OLD = at_the_turn("score.set", "scoring", "ig:42", 7 * DAY, value=1)
+EDGES_KNOWN_BEFORE_THE_TURN = [Delivery([EXPIRES, A_WEEK_OLD, JOINS], TURN - TICK, "nothing")]
+EDGES_KNOWN_AFTER_IT = [
+    Delivery([LEAVES], TURN, "nothing"),
+    Delivery([JOINS], TURN + HOUR, "nothing"),
+    Delivery([EXPIRES, A_WEEK_OLD], TURN + HOUR, "nothing"),
+]
+
+
 @examples(50)
 @given(story=stories())
+@example(story=([], [EDGES_KNOWN_BEFORE_THE_TURN]))
+@example(story=([], [EDGES_KNOWN_AFTER_IT]))
 def test_whatever_way_events_come_in_time_every_number_is_what_happened(
     account: Account, story: tuple[list[Happening], Sequence[list[Delivery]]]
 ):
@@ -129,7 +147,7 @@ def answers_after(account: Account, steps: Sequence[Delivery]) -> list[Any]:
         for step in steps:
             come_by(account, step.beforehand, step.now)
             deliver(account, map(as_sent, step.batch), now=step.now)
-        for now in (IN_TIME, NEXT_TURN + HOUR):
+        for now in (max(IN_TIME, steps[-1].now), NEXT_TURN + HOUR):
             answer = usage(account, now)
             answers.append({name: answer[name] for name in shown})
             counted = {period.starts_at: who_counts(period) for period in opened(account)}
@@ -138,7 +156,7 @@ def answers_after(account: Account, steps: Sequence[Delivery]) -> list[Any]:
     return answers
 
 
-@examples(40)
+@examples(35)
 @given(
     story=stories(latest=TURN + 3 * DAY, beforehand=["the scheduler"]),
 )
@@ -154,3 +172,32 @@ def test_what_comes_after_the_closing_is_late_and_changes_only_what_comes_next(
             check_books(account)
             check_is_exact(account, came)
         live_on(account, came)
+
+
+VISITS = at_the_turn("web.visited", "site", "ig:42", -HOUR)
+
+
+@examples(20)
+@given(story=stories(latest=TURN + 2 * DAY))
+@example(story=([JOINS, VISITS], []))
+def test_one_batch_counts_what_the_same_events_count_one_by_one_even_if_some_are_late(
+    account: Account, story: tuple[list[Happening], Sequence[list[Delivery]]]
+):
+    happened, _ = story
+    at_once = [Delivery(happened, TURN + 2 * DAY, "nothing")]
+    one_by_one = [Delivery([it], TURN + 2 * DAY, "nothing") for it in happened]
+    assert answers_after(account, at_once) == answers_after(account, one_by_one)
+
+
+def test_a_period_opened_in_its_grace_after_the_next_one_carries_in_what_held_at_its_own_start(account: Account):
+    joined = Happening("crm", "1", "contact.matched", "ann@example.com", "ann@example.com", START - DAY)
+    left = Happening("crm", "2", "contact.unmatched", "ann@example.com", "ann@example.com", TURN)
+    visited = Happening("site", "3", "web.visited", "ig:42", "ig:42", TURN - HOUR)
+
+    for it in (joined, left, visited):
+        deliver(account, [as_sent(it)], now=TURN + HOUR)
+
+    assert [(period.starts_at, period.carried_in, period.active_contacts) for period in opened(account)] == [
+        (START, 1, 2),
+        (TURN, 1, 1),
+    ]

@@ -121,26 +121,41 @@ def moments(until: timedelta = 20 * HOUR) -> st.SearchStrategy[datetime]:
 
 
 @st.composite
-def _happening(draw: st.DrawFn, people: Sequence[str], sources: Sequence[str]) -> Happening:
-    person = draw(st.sampled_from(people))
-    source = draw(st.sampled_from(sources))
-    kind = draw(st.sampled_from(_STATE_TYPES) | st.sampled_from(_TYPES))
-    at = draw(moments())
+def _happening(
+    draw: st.DrawFn,
+    people: Sequence[str],
+    sources: Sequence[str],
+    kinds: Sequence[str],
+    times: st.SearchStrategy[datetime],
+) -> Happening:
+    person, at, kind = draw(st.sampled_from(people)), draw(times), draw(st.sampled_from(kinds))
     data: dict[str, Any] = {}
     if kind == "score.set":
         data["value"] = draw(st.sampled_from([40, 0.5, 0]))
         ends = draw(st.sampled_from([None, TURN, TURN + TICK, NEXT_TURN, NEXT_TURN + TICK]))
         data |= {"expires_at": ends} if ends and ends > at else {}
-    subject = draw(st.sampled_from(PEOPLE[person]))
-    return Happening(source, draw(st.sampled_from(_KEYS)), kind, person, subject, at, data)
+    source, key = draw(st.sampled_from(sources)), draw(st.sampled_from(_KEYS))
+    return Happening(source, key, kind, person, draw(st.sampled_from(PEOPLE[person])), at, data)
+
+
+def _anything() -> st.SearchStrategy[Happening]:
+    return _happening(sorted(PEOPLE), sorted(KINDS), [*_STATE_TYPES, *_STATE_TYPES, *_TYPES], moments())
+
+
+def _back_and_forth(source: str, times: st.SearchStrategy[datetime]) -> st.SearchStrategy[Happening]:
+    """One person comes and goes on one connection: the order that all hangs on."""
+    kinds = [kind for kind in _STATE_TYPES if kind.startswith("score") == (source == "scoring")]
+    return _happening(["ann@example.com"], [source], kinds, times)
 
 
 @st.composite
 def happenings(draw: st.DrawFn, most: int = 12) -> list[Happening]:
-    """What happened: every id once, in no order. Often much of it to one person, or on one connection."""
-    people = draw(st.just(sorted(PEOPLE)) | st.sampled_from(sorted(PEOPLE)).map(lambda person: [person]))
-    sources = draw(st.sets(st.sampled_from(sorted(KINDS)), min_size=1, max_size=3).map(sorted) | st.just(sorted(KINDS)))
-    each = _happening(people, sources)
+    """What happened: every id once, in no order. Anything to anybody, or all to one person at a few moments."""
+    each = _anything()
+    source = draw(st.sampled_from(["anywhere", "scoring", "crm", "left-before", "left-after"]))
+    if source != "anywhere":
+        few = draw(st.lists(st.sampled_from(_NEAR_THE_TURN), min_size=1, max_size=3, unique=True))
+        each = _back_and_forth(source, st.sampled_from([TURN + offset for offset in few]))
     return draw(st.lists(each, min_size=1, max_size=most, unique_by=lambda it: (it.source, it.key)))
 
 
