@@ -18,7 +18,7 @@ class Regular:
 
 REGULARS = (Regular("metering.tasks.run_due", every_minutes=1),)
 
-_OURS = r"^(metering|notifications|plans|accounts)\."
+_OURS = r"^(metering|notifications|plans|jobs|accounts)\."
 _LOCK = 7_301_127_544  # any number that nothing else in the database uses
 
 

@@ -43,7 +43,9 @@ INSTALLED_APPS = [
     "rest_framework",
     "django_q",
     "accounts",
+    "jobs",
     "plans",
+    "notifications",
     "metering",
     "billing_site",
 ]

@@ -1,1 +1,1 @@
-"""What Headcount tells people: mails and webhooks about limits (their issue brings the first of them)."""
+"""What Headcount tells people by mail: an outbox written with the change that it tells of, and its delivery."""
