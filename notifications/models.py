@@ -43,9 +43,9 @@ class NotificationState(models.TextChoices):
 class Notification(OfAccount):
     """A mail, written in the transaction of what it tells and sent by a task.
 
-    `key` is what it is about, once per account, kind and audience. `facts` (`notifications.facts.Facts`) are the numbers
-    of that moment: what is sent later still tells them. `tries` counts conversations with the mail server that ended
-    without success, `error` holds the last one's words, `next_try_at` is when the next one is due.
+    `key` is what it is about, once per account, kind and audience. `facts` (`notifications.facts.Facts`) are the
+    numbers of that moment: what is sent later still tells them. `tries` counts conversations with the mail server that
+    ended without success, `error` holds the last one's words, `next_try_at` is when the next one is due.
     """
 
     account = models.ForeignKey(Account, models.PROTECT, related_name="notifications")
