@@ -29,7 +29,9 @@ class AtLimitPolicy(models.TextChoices):
 class Account(models.Model):
     """A customer of the product; the tenant.
 
-    `anchor` is the instant that anniversary periods are counted from; the subscription freezes it.
+    `anchor` is the instant that anniversary periods are counted from; the subscription freezes it. `paused_at` is set
+    while staff has paused it, `trial_ended_at` once the end of its trial was told. `erasure_secret` is the key of what
+    stands in for erased addresses.
     """
 
     slug = models.CharField(max_length=63, unique=True)
@@ -43,7 +45,12 @@ class Account(models.Model):
     auto_upgrade = models.BooleanField(default=True)
     limit_override = models.BigIntegerField(null=True, blank=True)
     trial_ends_at = models.DateTimeField(null=True, blank=True)
+    trial_ended_at = models.DateTimeField(null=True, blank=True)
+    paused_at = models.DateTimeField(null=True, blank=True)
+    paused_by = models.CharField(max_length=200, blank=True, default="", db_default="")
+    pause_reason = models.TextField(blank=True, default="", db_default="")
     closed_at = models.DateTimeField(null=True, blank=True)
+    erasure_secret = models.BinaryField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

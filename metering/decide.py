@@ -9,14 +9,19 @@ from metering.counting import Counted
 from metering.facts import (
     AccountState,
     Arrival,
+    Cause,
     Crossing,
     Decision,
+    Filed,
+    LimitMove,
+    Meter,
+    Pause,
     PeriodFacts,
     StateKey,
     Stored,
     Verdict,
 )
-from metering.limits import newly_crossed
+from metering.limits import STATE_OF, newly_crossed
 from metering.transitions import Register, Transition, holds_at
 
 AHEAD = timedelta(minutes=5)
@@ -25,12 +30,22 @@ BACK = timedelta(days=35)
 RECORDED = Verdict("recorded")
 IGNORED = Verdict("ignored", detail="recording of this type is switched off on the connection")
 LATE = Verdict("late", detail="its billing period is closed: stored, not counted until staff bill it")
+HELD = Verdict("held", detail="it would raise the count above the limit: kept, and counted when there is room")
+LIMITED = Verdict("limited", detail="it would raise the count above the limit: new contacts are not served")
+DROPPED = {
+    "limit_reached": Verdict("dropped", detail="the account is paused at its limit: this is lost"),
+    "paused_by_staff": Verdict("dropped", detail="the account is paused: this is lost"),
+    "trial_ended": Verdict("dropped", detail="the trial has ended: this is lost"),
+}
 CONFLICT = Verdict(
     "conflict",
     "conflict",
     "id",
     "an event with this source and id is stored with another type, subject or time",
 )
+
+# What never raises a count is never held, dropped or limited.
+_NEVER_RAISE = (Effect.LEAVES, Effect.CLEARS_SCORE, Effect.IS_RENAMED)
 
 
 def judge(state: AccountState, arrival: Arrival, now: datetime) -> Verdict | None:
@@ -39,7 +54,7 @@ def judge(state: AccountState, arrival: Arrival, now: datetime) -> Verdict | Non
     None: it is to be stored.
     """
     stored = state.stored.get((arrival.connection.id, arrival.key))
-    if stored is not None:
+    if stored is not None and not _is_decided_afresh(stored, arrival):
         return _repeated(stored, arrival)
     rejected = _rejected_by_circumstance(state, arrival, now)
     if rejected is not None:
@@ -48,6 +63,11 @@ def judge(state: AccountState, arrival: Arrival, now: datetime) -> Verdict | Non
     if switch is not None and not getattr(arrival.connection, switch):
         return IGNORED
     return None
+
+
+def _is_decided_afresh(stored: Stored, arrival: Arrival) -> bool:
+    """A limited event that is sent again: there may be room by now."""
+    return stored.state == "limited" and stored.is_repeated_by(arrival)
 
 
 def _repeated(stored: Stored, arrival: Arrival) -> Verdict:
@@ -107,20 +127,51 @@ def judge_all(state: AccountState, arrivals: Sequence[Arrival], clock: Clock) ->
 def decide(
     state: AccountState, arrivals: Sequence[Arrival], judged: Sequence[Verdict | None], clock: Clock
 ) -> Decision:
-    """Decide every arrival in turn. Moves `state` on; the answer is what to say and what to write."""
+    """Decide every arrival in turn. Moves `state` on; the answer is what to say and what to write.
+
+    While history is replayed it ends with the first arrival that calls for an upgrade: the rest is decided after it.
+    """
     decision = Decision()
     period: PeriodFacts | None = None
     for arrival, judgement in zip(arrivals, judged, strict=True):
         verdict = judgement
         stored = state.stored.get((arrival.connection.id, arrival.key))
-        if stored is not None:  # perhaps by an earlier one of the batch: that comes before what was judged
-            verdict = _repeated(stored, arrival)
+        if stored is not None and not _is_decided_afresh(stored, arrival):
+            verdict = _repeated(stored, arrival)  # perhaps of an earlier one of the batch: before what was judged
         elif verdict is None:
             if period is None or not period.starts_at <= arrival.time < period.ends_at:
                 period = _period_of(state, arrival)
             clock = clock.after(arrival.time)
-            verdict = _store(state, decision, arrival, period, clock.reading)
+            verdict = LATE if period.closed else _admit(state, decision, arrival, period, clock.reading)
+            if verdict.outcome == "dropped":
+                pass  # burns no id
+            elif stored is None or verdict is not LIMITED:
+                _file(state, decision, arrival, period, verdict, clock.reading, again=stored is not None)
         decision.verdicts.append(verdict)
+        if decision.causes and clock.moves_until is not None:
+            break
+    return decision
+
+
+def replay(state: AccountState, held: Sequence[Arrival], now: datetime) -> Decision:
+    """Decide held events in their order, in the period that contains `now`; ends with the first that does not fit.
+
+    So the answer has a verdict for each that is recorded now, and none for the rest.
+    """
+    decision = Decision()
+    state.replays = True
+    period = state.period_at(now)
+    if period is None or period.closed or state.account.pause or period.pause:
+        return decision
+    for arrival in held:
+        meter = period.meter
+        if meter is not None and meter.used >= meter.limit and _raises(state, arrival, period, meter):
+            if meter.action in ("upgrade", "hold"):
+                _exceed(decision, period, meter, meter.used + 1, now)
+            if meter.action != "upgrade":
+                break
+        _file(state, decision, arrival, period, RECORDED, now, again=True)
+        decision.verdicts.append(RECORDED)
     return decision
 
 
@@ -131,24 +182,103 @@ def _period_of(state: AccountState, arrival: Arrival) -> PeriodFacts:
     return period
 
 
-def _store(state: AccountState, decision: Decision, arrival: Arrival, period: PeriodFacts, now: datetime) -> Verdict:
-    verdict = LATE if period.closed else RECORDED
-    contact = state.contacts.get(arrival.identity)
-    if contact is None:
-        contact = -1 - len(decision.new_contacts)
-        state.contacts[arrival.identity] = contact
-        decision.new_contacts[arrival.identity] = (contact, arrival.subject)
+def _admit(state: AccountState, decision: Decision, arrival: Arrival, period: PeriodFacts, now: datetime) -> Verdict:
+    """Whether a period that is not closed takes an arrival: dropped, limited, held or recorded."""
+    if arrival.type.effect in _NEVER_RAISE:
+        return RECORDED
+    pause = state.account.pause or period.pause
+    if pause is not None:
+        return _drop(decision, arrival, pause)
+    meter = period.meter
+    if meter is None or meter.used < meter.limit or not _raises(state, arrival, period, meter):
+        return RECORDED
+    _exceed(decision, period, meter, meter.used + 1, now)
+    match meter.action:
+        case "upgrade":
+            return RECORDED
+        case "hold":
+            return HELD
+        case "limit_new":
+            return LIMITED
+        case "pause":
+            return _drop(decision, arrival, period.pause or Pause("limit_reached", now))
+
+
+def _drop(decision: Decision, arrival: Arrival, pause: Pause) -> Verdict:
+    decision.dropped[pause, arrival.connection.id, arrival.stored_type].append(arrival.key)
+    return DROPPED[pause.reason]
+
+
+def _raises(state: AccountState, arrival: Arrival, period: PeriodFacts, meter: Meter) -> bool:
+    """Whether an arrival would raise the count that the plan charges by."""
+    if meter.unit is None:
+        return arrival.type.billable
+    if arrival.type.unit is not meter.unit or period.id is None:
+        return False
+    contact = state.contacts.get(arrival.identity, state.erased.get(arrival.identity))
+    row = None if contact is None else state.counted.get((period.id, meter.unit, contact))
+    return row is None or not row.reasons
+
+
+def _exceed(decision: Decision, period: PeriodFacts, meter: Meter, used: int, now: datetime) -> None:
+    """A count above the limit is asked for, or was carried in: the period enters a state, or an upgrade is caused."""
+    if period.id is None:
+        return
+    ended = period.grace_until is not None
+    if meter.action == "upgrade":
+        if not ended and not meter.caused and meter.state != "over_top_tier":
+            decision.causes.append(Cause(period.id, meter.limit, used, now))
+            meter.caused = True
+        return
+    _enter(decision, period, meter, STATE_OF[meter.action], now)
+
+
+def _enter(decision: Decision, period: PeriodFacts, meter: Meter, limit_state: str, now: datetime) -> None:
+    if period.id is None or meter.state == limit_state:
+        return
+    ended = period.grace_until is not None
+    decision.moves.append(
+        LimitMove(period.id, limit_state, meter.limit, meter.used, now, ended, meter.state, meter.since)
+    )
+    meter.state, meter.since = limit_state, now if limit_state else None
+
+
+def _file(
+    state: AccountState,
+    decision: Decision,
+    arrival: Arrival,
+    period: PeriodFacts,
+    verdict: Verdict,
+    now: datetime,
+    *,
+    again: bool,
+) -> None:
+    """Store an arrival, and if it is recorded count it. `again`: its row is stored already."""
+    contact = _contact_of(state, decision, arrival)
     state.stored[arrival.connection.id, arrival.key] = Stored(
         arrival.stored_type, arrival.fingerprint, arrival.time, verdict.outcome
     )
-    period_id = None if period.closed else period.id
-    decision.events.append((arrival, contact, period_id))
+    period_id = period.id if verdict is RECORDED else None
+    (decision.again if again else decision.events).append(Filed(arrival, contact, period_id, verdict.outcome))
     if period_id is not None:
         _count(state, decision, arrival, contact, period, period_id, now)
         decision.events_by_day[arrival.connection.id, state.account.day_of(arrival.time), arrival.stored_type] += 1
-    if arrival.type.effect is not Effect.NONE:
+    if arrival.type.effect is not Effect.NONE and (verdict is RECORDED or verdict is LATE):
         _take_effect(state, decision, arrival, contact, now)
-    return verdict
+
+
+def _contact_of(state: AccountState, decision: Decision, arrival: Arrival) -> int:
+    """The contact that an arrival names: known, erased and now revived, or new with a negative id."""
+    contact = state.contacts.get(arrival.identity)
+    if contact is None:
+        contact = state.erased.get(arrival.identity)
+        if contact is None:
+            contact = -1 - len(decision.new_contacts)
+            decision.new_contacts[arrival.identity] = (contact, arrival.subject)
+        else:
+            decision.revived[contact] = (arrival.identity, arrival.subject)
+        state.contacts[arrival.identity] = contact
+    return contact
 
 
 def _count(
@@ -173,13 +303,17 @@ def _count(
 
 
 def _move(decision: Decision, period: PeriodFacts, unit: ContactUnit | None, by: int, now: datetime) -> None:
-    """Move the count that the plan charges by, and note the thresholds that it crosses."""
+    """Move the count that the plan charges by; note the thresholds that it crosses, and leave the state of a limit
+    that it falls below."""
     meter = period.meter
     if meter is None or meter.unit is not unit or period.id is None:
         return
-    for percent in newly_crossed(meter.used, meter.used + by, meter.limit):
-        decision.crossings.append(Crossing(period.id, meter.limit, percent, meter.used + by, now))
+    if period.grace_until is None:
+        for percent in newly_crossed(meter.used, meter.used + by, meter.limit):
+            decision.crossings.append(Crossing(period.id, meter.limit, percent, meter.used + by, now))
     meter.used += by
+    if by < 0 and meter.used < meter.limit:
+        _enter(decision, period, meter, "", now)
 
 
 def _counted(state: AccountState, period_id: int, unit: ContactUnit, contact: int) -> Counted:
@@ -232,12 +366,17 @@ def _advance(
     if not register.advance(transition, boundary):
         return
     changed[key] = register
-    if newest is not None and newest.id is not None and newest.provisional and transition.at < newest.starts_at:
+    if newest is None or newest.id is None or not newest.provisional or transition.at >= newest.starts_at:
+        return
+    if not state.replays:
         row = _counted(state, newest.id, ContactUnit.ACTIVE, contact)
         counted_before = bool(row.reasons)
         _correct_carry_in(row, register, newest.starts_at, arrival, is_membership=registers is state.members)
         _move(decision, newest, ContactUnit.ACTIVE, bool(row.reasons) - counted_before, now)
         decision.counted[id(row)] = row
+        meter = newest.meter
+        if meter is not None and meter.unit is ContactUnit.ACTIVE and meter.used > meter.limit and not counted_before:
+            _exceed(decision, newest, meter, meter.used, now)  # what is carried in counts in full
 
 
 def _correct_carry_in(

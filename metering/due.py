@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from accounts.models import Account
+from metering.gaps import forget_ids
 from metering.lock import AccountBusy, locked
-from metering.periods import accounts_with_due_work, do_due_work
 from metering.quarantine import forget_old
+from metering.upkeep import accounts_with_due_work, do_due_work
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +17,7 @@ log = logging.getLogger(__name__)
 class Done:
     """What a run did.
 
-    `accounts`: their periods were ended, opened or closed. `busy`: others held them, the next run does them.
+    `accounts`: whatever was due for them was done. `busy`: others held them, the next run does them.
     `failed`: a defect, logged; the others were done all the same. `forgotten`: old rejected events.
     """
 
@@ -44,6 +45,7 @@ def run_due(as_of: datetime) -> Done:
         except Exception:
             log.exception("what is due for account %s could not be done", account_id)
             failed += 1
+    forget_ids(as_of)
     return Done(accounts, busy, failed, forget_old(as_of))
 
 

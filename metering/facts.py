@@ -10,10 +10,22 @@ import msgspec
 
 from metering.catalogue import ContactUnit, EventType
 from metering.counting import Counted
+from metering.limits import Action
 from metering.transitions import Register
 from plans.calendar import local_day
 
-Outcome = Literal["recorded", "duplicate", "conflict", "rejected", "ignored", "late"]
+Outcome = Literal["recorded", "duplicate", "conflict", "rejected", "ignored", "late", "dropped", "limited", "held"]
+
+
+class Pause(NamedTuple):
+    """Everything that arrives is dropped: why, since when, and (of a period that has ended) until when.
+
+    `reason` is `paused_by_staff`, `trial_ended` or `limit_reached`.
+    """
+
+    reason: str
+    since: datetime
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +48,13 @@ class ConnectionFacts:
 
 @dataclass(frozen=True, slots=True)
 class AccountFacts:
-    """What intake knows of an account."""
+    """What intake knows of an account. `pause`: its own, by staff or as its trial has ended."""
 
     id: int
     signed_up_at: datetime
     closed_at: datetime | None
     timezone: str
+    pause: Pause | None = None
 
     def day_of(self, at: datetime) -> int:
         """The local day, as an ordinal, of an instant that is given in UTC."""
@@ -50,11 +63,19 @@ class AccountFacts:
 
 @dataclass(slots=True)
 class Meter:
-    """What a period that has not ended has used of its limit; `unit` is None for the event unit."""
+    """What a period has used of its limit; `unit` is None for the event unit.
+
+    `action` is taken with what would exceed the limit. `state` is what the period does at its limit, since `since`.
+    `caused`: this batch has noted already that an upgrade is called for.
+    """
 
     unit: ContactUnit | None
     used: int
     limit: int
+    action: Action
+    state: str = ""
+    since: datetime | None = None
+    caused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +83,8 @@ class PeriodFacts:
     """A billing period `[starts_at, ends_at)`. Closed ones take no events; `id` is None if it was never opened.
 
     `provisional`: the carry-in at its start may still be corrected, as the period before it is not closed. `meter`
-    moves with what is decided; None if nothing follows from the count: unlimited, or ended.
+    moves with what is decided; None if it is unlimited. `grace_until`: of a period that has ended, when its grace is
+    over; it decides by its own state, but crosses no threshold and causes no upgrade.
     """
 
     id: int | None
@@ -71,6 +93,18 @@ class PeriodFacts:
     closed: bool
     provisional: bool
     meter: Meter | None = None
+    grace_until: datetime | None = None
+
+    @property
+    def pause(self) -> Pause | None:
+        """Its pause at the limit; what is dropped after its end belongs to the time when it was paused."""
+        meter = self.meter
+        if meter is None or meter.state != "paused" or meter.since is None:
+            return None
+        until = self.grace_until
+        if until is not None and meter.since < self.ends_at:
+            until = self.ends_at
+        return Pause("limit_reached", meter.since, until)
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
@@ -136,6 +170,8 @@ class AccountState:
     counted: dict[tuple[int, ContactUnit, int], Counted] = field(default_factory=dict)
     members: dict[StateKey, Register] = field(default_factory=dict)
     scores: dict[StateKey, Register] = field(default_factory=dict)
+    erased: dict[str, int] = field(default_factory=dict)  # who was erased and comes again, by identity
+    replays: bool = False  # held events are decided: they count in the current period, and correct no carry-in
 
     @property
     def newest(self) -> PeriodFacts | None:
@@ -160,18 +196,57 @@ class Crossing(NamedTuple):
     at: datetime
 
 
+class Cause(NamedTuple):
+    """A count that exceeded its limit where that upgrades the account."""
+
+    period_id: int
+    limit: int
+    used: int
+    at: datetime
+
+
+class LimitMove(NamedTuple):
+    """A period that entered a state at its limit, or ("") left one, `left` since `left_since`."""
+
+    period_id: int
+    state: str
+    limit: int
+    used: int
+    at: datetime
+    ended: bool
+    left: str
+    left_since: datetime | None
+
+
+class Filed(NamedTuple):
+    """An arrival that is stored: for whom, in which period it counts (None: in none), and as what."""
+
+    arrival: Arrival
+    contact: int
+    period_id: int | None
+    outcome: Outcome
+
+
+DropKey = tuple[Pause, int, int]  # pause, connection, type
+
+
 @dataclass(slots=True)
 class Decision:
-    """What to answer and what to write for one batch of one account."""
+    """What to answer and what to write for one batch of one account. `again`: of rows that are stored already."""
 
     verdicts: list[Verdict] = field(default_factory=list)
-    events: list[tuple[Arrival, int, int | None]] = field(default_factory=list)  # arrival, contact, period
+    events: list[Filed] = field(default_factory=list)
+    again: list[Filed] = field(default_factory=list)
+    dropped: defaultdict[DropKey, list[str]] = field(default_factory=lambda: defaultdict(list))  # the ids
     new_contacts: dict[str, tuple[int, str]] = field(default_factory=dict)  # identity: negative id, as spelt
+    revived: dict[int, tuple[str, str]] = field(default_factory=dict)  # an erased contact: its identity, as spelt
     origins: dict[int, tuple[datetime, str]] = field(default_factory=dict)  # the first by event time
     engaged: dict[int, datetime] = field(default_factory=dict)
     counted: dict[int, Counted] = field(default_factory=dict)  # by id(): those that changed
     members: dict[StateKey, Register] = field(default_factory=dict)
     scores: dict[StateKey, Register] = field(default_factory=dict)
     crossings: list[Crossing] = field(default_factory=list)
+    causes: list[Cause] = field(default_factory=list)
+    moves: list[LimitMove] = field(default_factory=list)
     events_by_kind: defaultdict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))
     events_by_day: defaultdict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))

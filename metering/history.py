@@ -17,9 +17,9 @@ from metering.envelope import Event, Refusal
 from metering.intake import ItemOutcome, UsageSummary, summary, take_in_locked
 from metering.lock import locked
 from metering.models import AccountMeter, BillingPeriod
-from metering.periods import do_due_work, next_due
 from metering.resolve import resolve
 from metering.state import connections_of
+from metering.upkeep import do_due_work, next_due, settle_history
 from plans.models import Subscription
 from plans.subscriptions import bounds, grace, in_force, subscriptions_of
 
@@ -66,12 +66,13 @@ def replay(account: Account, items: Sequence[Event | Refusal], now: datetime) ->
             if clock.reading >= turn:
                 outcomes += take_in_locked(account, subscriptions, run, started, live=False)
                 _do_due_until(account, clock.reading)
+                account.refresh_from_db()
                 subscriptions = subscriptions_of(account.pk)
-                run, started, turn = [], clock, _next_turn(account.pk, subscriptions, clock.reading)
+                run, started, turn = [], clock, _next_turn(account, subscriptions, clock.reading)
             run.append(item)
         outcomes += take_in_locked(account, subscriptions, run, started, live=False)
         _set_clock(account.pk, clock.reading)
-        after = summary(account, subscriptions, clock.reading)
+        after = summary(account, subscriptions_of(account.pk), clock.reading)
     return outcomes, after
 
 
@@ -132,7 +133,7 @@ def _end_of_history(account: Account, now: datetime) -> datetime:
     return max(newest_start, last_closing or newest_start)
 
 
-def _next_turn(account_id: int, subscriptions: list[Subscription], reading: datetime) -> datetime:
+def _next_turn(account: Account, subscriptions: list[Subscription], reading: datetime) -> datetime:
     """When next, after a reading of the clock, anything falls due.
 
     Also the end of the current period and of the grace of the one before, though neither may be opened: an
@@ -140,7 +141,7 @@ def _next_turn(account_id: int, subscriptions: list[Subscription], reading: date
     """
     subscription = in_force(subscriptions, reading)
     start, end = bounds(subscription, reading)
-    moments = (start + grace(subscription), end, next_due(account_id))
+    moments = (start + grace(subscription), end, next_due(account))
     return min(at for at in moments if at is not None and at > reading)
 
 
@@ -150,8 +151,9 @@ def _do_due_until(account: Account, reading: datetime, *, at_most: int | None = 
     Returns None when nothing is left; else, after `at_most` of them, the time of the last.
     """
     done = 0
-    while (due := next_due(account.pk)) is not None and due <= reading:
+    while (due := next_due(account)) is not None and due <= reading:
         do_due_work(account, due)
+        settle_history(account, due)
         done += 1
         if done == at_most:
             return due

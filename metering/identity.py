@@ -7,6 +7,8 @@ so a change here splits contacts: it needs a data migration.
 import re
 import unicodedata
 from functools import lru_cache
+from hashlib import sha256
+from hmac import digest
 from typing import Final
 
 import idna
@@ -193,3 +195,20 @@ def check_identifier(text: str, field: str) -> None:
 def _bytes(text: str) -> int:
     """Bytes of `text` in UTF-8; a lone surrogate, refused elsewhere, counts as the three it would take."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+ERASED: Final = "\x7f"
+"""Begins what stands in for an erased identity: refused in identities, so it can never be one."""
+
+FORGOTTEN: Final = ERASED * 2
+"""Begins what stands in for one that cannot be known again."""
+
+
+def pseudonym(identity: str, secret: bytes) -> str:
+    """What stands in for an erased identity while it must be known again: an HMAC with its account's secret."""
+    return ERASED + digest(secret, identity.encode(), sha256).hex()
+
+
+def is_pseudonym(identity: str) -> bool:
+    """Whether this stands in for an identity that was erased."""
+    return identity.startswith(ERASED)

@@ -1,6 +1,7 @@
 """Take in events: the file to read first. One transaction per account and batch: load, decide, write.
 
     envelope (bytes → events or refusals) → resolve (connection, type) → state (load) → decide (pure) → record (write)
+    → reactions (thresholds, upgrade, pause, mail)
 
 `take_in` splits a batch by account and answers in the order of the batch. Every effect is a function of what is
 stored and what arrives, under the lock on the account's meter row; sending anything again is safe.
@@ -23,12 +24,18 @@ from metering.facts import AccountState, Arrival, PeriodFacts, Verdict
 from metering.lock import locked
 from metering.periods import closed_unopened, effective_limit, open_current, open_for, recent_periods
 from metering.quarantine import quarantine, resolve_quarantined
+from metering.reactions import react
 from metering.record import record
 from metering.rename import independent_of_renames, rename_all
 from metering.resolve import refuse, resolve
-from metering.state import account_facts, connections_of, load_contacts, load_known
+from metering.state import account_facts, connections_of, erasure_secret, load_contacts, load_known, own_pause
+from metering.upgrades import tier_in_sight
+from metering.upkeep import settle_history
 from plans.models import Subscription
 from plans.subscriptions import bounds, in_force, subscriptions_of
+
+STORED = ("recorded", "late", "held", "limited")
+"""The outcomes that keep the event, and with it its id."""
 
 
 class ItemOutcome(msgspec.Struct, frozen=True, gc=False):
@@ -41,16 +48,15 @@ class ItemOutcome(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class UsageSummary:
-    """Where an account stands in its current period after a batch. `crossed`: thresholds the batch crossed."""
+    """Where an account stands in its current period after a batch. `crossed`: thresholds the batch crossed;
+    `upgrade`: the tier that it will be moved to, if an upgrade is under way."""
 
     unit: str
     used: int
     limit: int | None
     crossed: list[int]
-
-    @property
-    def state(self) -> str:
-        return limits.standing(self.used, self.limit)
+    state: str
+    upgrade: str | None = None
 
 
 @dataclass(slots=True)
@@ -181,7 +187,7 @@ class _Answers:
             self.items.append(ItemOutcome(arrival.index, arrival.key, verdict))
             if verdict.outcome == "rejected":
                 self.rejected.append((arrival.index, verdict))
-            elif verdict.outcome in ("recorded", "late"):
+            elif verdict.outcome in STORED:
                 self.stored.append(arrival)
 
 
@@ -199,12 +205,14 @@ def _decide_and_record(
     rest = arrivals
     while rest:
         part = rest[: independent_of_renames(account.pk, rest)]
-        state = load_known(account_facts(account), part)
+        facts = account_facts(account, in_force(subscriptions, clock.reading), clock.reading)
+        state = load_known(facts, part, erasure_secret(account))
         judged = judge_all(state, part, clock)
         part = part[: _open_periods(account, subscriptions, state, part, judged, clock.reading)]
         if None in judged:
             load_contacts(state, part)
         decision = decide(state, part, judged[: len(part)], clock)
+        part = part[: len(decision.verdicts)]  # history is cut where an upgrade is called for
         rest = rest[len(part) :]
         clock = clock.after_all(part)
         record(
@@ -214,9 +222,14 @@ def _decide_and_record(
             live=live,
             meanwhile=partial(answers.add, part, decision.verdicts),
         )
+        react(account, decision)
+        if (decision.causes or decision.moves) and not live:
+            settle_history(account, clock.reading)
+            account.refresh_from_db()
+            subscriptions = subscriptions_of(account.pk)
         rename_all(
             account.pk,
-            [(row.renamed_from, row.identity) for row, _, _ in decision.events if row.renamed_from is not None],
+            [(row.arrival.renamed_from, row.arrival.identity) for row in decision.events if row.arrival.renamed_from],
         )
 
 
@@ -229,7 +242,7 @@ def _open_periods(
     now: datetime,
 ) -> int:
     """Load the periods of what is to be stored, opening at most the first; how much of the part can be decided."""
-    state.periods = recent_periods(account, subscriptions, now)
+    state.periods = recent_periods(account, subscriptions, now, len(part))
     times = [arrival.time for arrival, verdict in zip(part, judged, strict=True) if verdict is None]
     newest = state.newest
     if not times or (newest is not None and newest.starts_at <= min(times) and max(times) < newest.ends_at):
@@ -249,7 +262,7 @@ def _open_periods(
                 return place
             else:
                 open_for(account, subscriptions, arrival.time, now)
-                state.periods = recent_periods(account, subscriptions, now)
+                state.periods = recent_periods(account, subscriptions, now, len(part))
                 period = state.period_at(arrival.time)
         stores = True
     return len(part)
@@ -276,9 +289,19 @@ def _tally(account: Account, subscriptions: list[Subscription], outcomes: Sequen
 
 def summary(account: Account, subscriptions: list[Subscription], at: datetime, *, used_before: int = 0) -> UsageSummary:
     """Where an account stands in the period that contains an instant, which is opened; nothing used if it has none."""
-    subscription = in_force(subscriptions, at)
-    unit, used, limit = subscription.tier.plan.unit, 0, effective_limit(account, subscription)
     period = open_current(account, subscriptions, at)
-    if period is not None:
-        used, limit = getattr(period, unit), period.limit
-    return UsageSummary(unit, used, limit, limits.newly_crossed(used_before, used, limit))
+    subscription = in_force(subscriptions, at)
+    paused = own_pause(account, subscription, at) is not None
+    unit, limit = subscription.tier.plan.unit, effective_limit(account, subscription)
+    if period is None:
+        return UsageSummary(unit, 0, limit, [], limits.standing(0, limit, paused=paused))
+    unit, limit = period.subscription.tier.plan.unit, period.limit
+    used: int = getattr(period, unit)
+    return UsageSummary(
+        unit,
+        used,
+        limit,
+        limits.newly_crossed(used_before, used, limit),
+        limits.standing(used, limit, limit_state=period.limit_state, paused=paused),
+        tier_in_sight(account, period),
+    )

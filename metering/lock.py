@@ -31,3 +31,9 @@ def locked(account_id: int) -> Iterator[AccountMeter]:
         if isinstance(error.__cause__, LockNotAvailable):
             raise AccountBusy from error
         raise
+
+
+def is_live(account_id: int) -> bool:
+    """Whether an account is on the wall clock: mails are sent and tasks queued only then. Else its history is being
+    replayed, by a clock of its own."""
+    return AccountMeter.objects.filter(account_id=account_id, clock=None).exists()

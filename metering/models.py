@@ -11,6 +11,7 @@ from django.db.models.lookups import GreaterThanOrEqual
 from accounts.models import Account, Connection
 from accounts.tenancy import OfAccount, SameAccountForeignKey
 from metering.catalogue import ContactUnit
+from notifications.models import Notification
 from plans.models import Subscription, TsTzRange
 
 
@@ -27,6 +28,20 @@ class EventState(models.IntegerChoices):
 
     RECORDED = 1, "recorded"
     LATE = 2, "late"
+    HELD = 3, "held"
+    LIMITED = 4, "limited"
+    VOIDED = 5, "voided"
+    GIVEN_UP = 6, "given_up"
+
+
+class LimitState(models.TextChoices):
+    """What a period does because its count stands at the limit (DESIGN section 5)."""
+
+    NONE = "", "within its limit"
+    HOLDING = "holding"
+    LIMITING = "limiting"
+    PAUSED = "paused"
+    OVER_TOP_TIER = "over_top_tier"
 
 
 UNITS = [(unit.value, f"{unit.name.lower()}_contacts") for unit in ContactUnit]
@@ -53,7 +68,8 @@ class BillingPeriod(OfAccount):
     """A billing period `[starts_at, ends_at)` with its totals in all three units.
 
     `limit` is the effective limit of the plan's unit, kept up to date until the period ends (null: unlimited).
-    `closes_at` is the end of the grace. `breakdown` and `checksum` are written at closing.
+    `closes_at` is the end of the grace. `breakdown` and `checksum` are written at closing. `limit_state` is what it
+    does at its limit, since `limit_state_since`; one that has ended keeps its last.
     """
 
     account = models.ForeignKey(Account, models.PROTECT, related_name="periods")
@@ -63,6 +79,8 @@ class BillingPeriod(OfAccount):
     closes_at = models.DateTimeField()
     state = models.CharField(max_length=10, choices=PeriodState, default=PeriodState.OPEN)
     limit = models.BigIntegerField(null=True, blank=True)
+    limit_state = models.CharField(max_length=14, choices=LimitState, blank=True, default="", db_default="")
+    limit_state_since = models.DateTimeField(null=True, blank=True)
     app_connector_events = models.BigIntegerField(default=0, db_default=0)
     active_contacts = models.BigIntegerField(default=0, db_default=0)
     activated_contacts = models.BigIntegerField(default=0, db_default=0)
@@ -89,6 +107,11 @@ class BillingPeriod(OfAccount):
             models.CheckConstraint(
                 name="period_carries_in_no_more_than_it_counts",
                 condition=Q(carried_in__lte=F("active_contacts")),
+            ),
+            models.CheckConstraint(
+                name="period_has_a_limit_state_since_a_time",
+                condition=Q(limit_state="", limit_state_since__isnull=True)
+                | (~Q(limit_state="") & Q(limit_state_since__isnull=False)),
             ),
             models.CheckConstraint(
                 name="period_is_frozen_exactly_when_closed",
@@ -125,7 +148,8 @@ class Contact(GrowingTable):
     """A person of an account under one identity. With `alias_of`, another address of that contact.
 
     `display` is the first spelling seen; `origin` is where the contact came from, by the first lead captured, at
-    `origin_at`.
+    `origin_at`. `erased_through` is the last event of the account when the contact was erased: those up to it no
+    longer make it a member or give it a score (`metering.erasure`).
     """
 
     identity = models.CharField(max_length=320)
@@ -136,6 +160,7 @@ class Contact(GrowingTable):
     origin = models.CharField(max_length=20, blank=True, default="", db_default="")
     origin_at = models.DateTimeField(null=True, blank=True)
     last_engaged_at = models.DateTimeField(null=True, blank=True)
+    erased_through = models.BigIntegerField(null=True, blank=True)
 
     class Meta:
         constraints: ClassVar = [
@@ -143,7 +168,9 @@ class Contact(GrowingTable):
         ]
         indexes: ClassVar = [
             # The other addresses of a contact: renaming, and why a contact counts.
-            models.Index(fields=["account", "alias_of"], name="contact_aliases", condition=Q(alias_of__isnull=False))
+            models.Index(fields=["account", "alias_of"], name="contact_aliases", condition=Q(alias_of__isnull=False)),
+            # Whose address must be forgotten for good when a period closes.
+            models.Index(fields=["account"], name="contact_erased", condition=Q(erased_through__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -151,9 +178,10 @@ class Contact(GrowingTable):
 
 
 class Event(GrowingTable):
-    """One thing that a connection did. Immutable but for its state.
+    """One thing that a connection did. Immutable but for its state and what follows from that.
 
-    `period` is the period that the event counts in (null: none). `fingerprint` is of the identity as it was sent:
+    `period` is the period that the event counts in (null: none): for a replayed one the period of the replay.
+    `received_at` is when it came in, for a held one when it was held. `fingerprint` is of the identity as it was sent:
     with type and instant it tells a duplicate from a conflict, also after erasure. Its foreign keys have no
     constraint in the database: docs/decisions/0004.
     """
@@ -185,7 +213,11 @@ class Event(GrowingTable):
                 fields=["account", "contact", "occurred_at"],
                 name="event_of_contact_by_time",
                 condition=Q(contact__gt=0),
-            )
+            ),
+            # Replay, in this order; and the list of what is held.
+            models.Index(fields=["account", "occurred_at", "key"], name="event_held", condition=Q(state=3)),
+            # How long the oldest has been held, of one account and of all.
+            models.Index(fields=["received_at"], name="event_held_since", condition=Q(state=3)),
         ]
 
     def __str__(self) -> str:
@@ -288,7 +320,7 @@ class LeadScore(StateByEventTime):
 class ThresholdCrossing(GrowingTable):
     """A period's count reached a percentage of its limit: once per period, limit and percentage.
 
-    A higher limit arms both thresholds again. `used` is the count that crossed.
+    A higher limit arms both thresholds again. `used` is the count that crossed, `notification` the mail that tells it.
     """
 
     period = SameAccountForeignKey(BillingPeriod, models.PROTECT, related_name="+", db_index=False)
@@ -296,6 +328,9 @@ class ThresholdCrossing(GrowingTable):
     percent = models.SmallIntegerField()
     used = models.BigIntegerField()
     crossed_at = models.DateTimeField()
+    notification = models.ForeignKey(
+        Notification, models.PROTECT, null=True, blank=True, related_name="+", db_constraint=False, db_index=False
+    )
 
     class Meta:
         constraints: ClassVar = [
@@ -310,6 +345,112 @@ class ThresholdCrossing(GrowingTable):
 
     def __str__(self) -> str:
         return f"{self.percent} % of {self.limit} in period {self.period_id}"
+
+
+class CauseOutcome(models.TextChoices):
+    """What came of a cause to upgrade. `fitted`: the count was within the limit again when the task looked."""
+
+    PENDING = "pending"
+    UPGRADED = "upgraded"
+    FITTED = "fitted"
+    OVER_TOP_TIER = "over_top_tier"
+
+
+class UpgradeCause(GrowingTable):
+    """A count that exceeded its limit under a policy of upgrading: once per period and limit, handled by a task.
+
+    `connections` lists every enabled connection of that moment: key, name, and whether it is replayable.
+    """
+
+    period = SameAccountForeignKey(BillingPeriod, models.PROTECT, related_name="+", db_index=False)
+    limit = models.BigIntegerField()
+    used = models.BigIntegerField()
+    crossed_at = models.DateTimeField()
+    connections = models.JSONField()
+    outcome = models.CharField(max_length=14, choices=CauseOutcome, default=CauseOutcome.PENDING)
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["account", "period", "limit"], name="upgrade_caused_once_per_period_and_limit"
+            ),
+            models.CheckConstraint(name="upgrade_caused_above_the_limit", condition=Q(used__gt=F("limit"))),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.used} of {self.limit} in period {self.period_id} ({self.outcome})"
+
+
+class GapReason(models.TextChoices):
+    """Why data was lost."""
+
+    LIMIT_REACHED = "limit_reached"
+    PAUSED_BY_STAFF = "paused_by_staff"
+    TRIAL_ENDED = "trial_ended"
+    GIVEN_UP = "given_up"
+    ERASED = "erased"
+
+
+class Gap(GrowingTable):
+    """Data of one connection and type that was dropped in a time range `[starts_at, ends_at)`; a null end: still is.
+
+    The range is that of the pause, the same for all gaps of one pause. `events` counts distinct ids, `attempts`
+    deliveries. What is in a gap never comes back.
+    """
+
+    reason = models.CharField(max_length=16, choices=GapReason)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True, blank=True)
+    connection = models.ForeignKey(Connection, models.PROTECT, related_name="+", db_index=False)
+    type = models.SmallIntegerField()
+    events = models.BigIntegerField(default=0, db_default=0)
+    attempts = models.BigIntegerField(default=0, db_default=0)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["account", "reason", "starts_at", "connection", "type"],
+                name="gap_once_per_pause_connection_and_type",
+            ),
+            models.CheckConstraint(name="gap_counts_each_event_once", condition=Q(attempts__gte=F("events"))),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.events} of type {self.type} of connection {self.connection_id} lost from {self.starts_at}"
+
+
+class DroppedEvent(GrowingTable):
+    """The id of an event that was dropped into a gap: what makes a gap count it once. Forgotten some time after the
+    gap has ended."""
+
+    gap = SameAccountForeignKey(Gap, models.PROTECT, related_name="+", db_constraint=False, db_index=False)
+    key = models.CharField(max_length=255)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["account", "gap", "key"], name="dropped_once_per_gap_and_id")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} of gap {self.gap_id}"
+
+
+class EventVoid(GrowingTable):
+    """An event was taken back: when, by whom and why. It counts nowhere any more."""
+
+    event = SameAccountForeignKey(Event, models.PROTECT, related_name="+", db_constraint=False, db_index=False)
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=200)
+    reason = models.TextField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["account", "event"], name="event_voided_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"event {self.event_id} by {self.actor}"
 
 
 class EventTally(GrowingTable):

@@ -10,6 +10,7 @@ from django.db.models.functions import Coalesce
 from accounts.models import Account
 from metering import limits
 from metering.models import AccountMeter, BillingPeriod
+from metering.state import own_pause
 from plans.models import Subscription
 from plans.subscriptions import in_force
 
@@ -37,14 +38,18 @@ def overview(accounts: Sequence[Account], now: datetime) -> list[Overview]:
     current = current.filter(starts_at__lte=F("at"), ends_at__gt=F("at"))
     periods = {row.account_id: row for row in current.select_related("subscription__tier__plan")}
     return [
-        _overview(account, in_force(subscriptions[account.pk], clocks[account.pk]), periods.get(account.pk))
+        _overview(account, subscriptions[account.pk], clocks[account.pk], periods.get(account.pk))
         for account in accounts
     ]
 
 
-def _overview(account: Account, subscription: Subscription, period: BillingPeriod | None) -> Overview:
-    tier = subscription.tier
-    state = "ok"
+def _overview(
+    account: Account, subscriptions: list[Subscription], at: datetime, period: BillingPeriod | None
+) -> Overview:
+    subscription = in_force(subscriptions, at)
+    tier, paused = subscription.tier, own_pause(account, subscription, at) is not None
+    state = limits.standing(0, None, paused=paused)
     if period is not None:
-        state = limits.standing(getattr(period, period.subscription.tier.plan.unit), period.limit)
+        used = getattr(period, period.subscription.tier.plan.unit)
+        state = limits.standing(used, period.limit, limit_state=period.limit_state, paused=paused)
     return Overview(account, tier.plan.key, tier.key, state)

@@ -6,17 +6,25 @@ repaired by the next run.
 
 import hashlib
 import json
+import secrets
 from datetime import datetime, timedelta
 
+from accounts.audit import write_audit
 from accounts.models import Account
-from metering import limits, sql
+from metering import sql
 from metering.breakdown import CONTACT_UNITS, breakdown
 from metering.carry_in import carry_in
-from metering.facts import Crossing, Meter, PeriodFacts
-from metering.models import BillingPeriod, PeriodState
-from metering.record import add_crossings
+from metering.facts import Meter, PeriodFacts
+from metering.gaps import end_gaps
+from metering.identity import ERASED, FORGOTTEN
+from metering.limits import AtLimit
+from metering.models import BillingPeriod, Contact, GapReason, LimitState, PeriodState
+from metering.notices import facts_of, tell, tier_facts
+from metering.policy import enabled_connections, policy_of
+from metering.reactions import cross_without_event, exceed_by_carry_in, queue_replay, tell_resumed
+from notifications.models import Audience, Kind
 from plans.models import Subscription, Unit
-from plans.subscriptions import bounds, grace, in_force, subscriptions_of
+from plans.subscriptions import bounds, cancel_pending, grace, in_force, subscriptions_of
 
 # No accepted event is older than 35 days, so no older period than this is looked for.
 _LOOK_BACK = timedelta(days=36)
@@ -27,11 +35,18 @@ def effective_limit(account: Account, subscription: Subscription) -> int | None:
     return account.limit_override if account.limit_override is not None else subscription.tier.limit
 
 
-def recent_periods(account: Account, subscriptions: list[Subscription], now: datetime) -> list[PeriodFacts]:
-    """The opened periods that an accepted event may belong to, and the newest one; in order of time."""
+def recent_periods(
+    account: Account, subscriptions: list[Subscription], now: datetime, upcoming: int
+) -> list[PeriodFacts]:
+    """The opened periods that an accepted event may belong to, and the newest one; in order of time.
+
+    `upcoming`: how many events are to be decided by them. What happens at the limit is looked up only if they could
+    reach it.
+    """
     of_account = BillingPeriod.objects.filter(account_id=account.pk)
     recent = of_account.filter(ends_at__gt=now - _LOOK_BACK).select_related("subscription__tier__plan")
     rows = list(recent.order_by("starts_at"))
+    connections = enabled_connections(account.pk) if any(_may_exceed(row, upcoming) for row in rows) else []
     befores = [None, *rows]
     return [
         PeriodFacts(
@@ -40,28 +55,27 @@ def recent_periods(account: Account, subscriptions: list[Subscription], now: dat
             row.ends_at,
             closed=row.state == PeriodState.CLOSED or row.closes_at <= now,
             provisional=is_provisional(account, row, before, in_force(subscriptions, row.starts_at), now),
-            meter=_meter(row, now),
+            meter=_meter(row, policy_of(account, row.subscription, connections)),
+            grace_until=row.closes_at if row.ends_at <= now else None,
         )
         for before, row in zip(befores, rows, strict=False)
     ]
 
 
-def _meter(row: BillingPeriod, now: datetime) -> Meter | None:
-    if row.limit is None or row.ends_at <= now:
-        return None
-    unit = row.subscription.tier.plan.unit
-    return Meter(CONTACT_UNITS.get(Unit(unit)), getattr(row, unit), row.limit)
-
-
-def note_crossings(row: BillingPeriod, at: datetime) -> None:
-    """Store the thresholds that a period's count has reached without an event: at its opening, or by a new limit.
-
-    Nothing follows from the count of a period that has ended.
-    """
+def _used(row: BillingPeriod) -> int:
     used: int = getattr(row, row.subscription.tier.plan.unit)
-    if row.limit is not None and at < row.ends_at:
-        reached = limits.newly_crossed(0, used, row.limit)
-        add_crossings(row.account_id, [Crossing(row.pk, row.limit, percent, used, at) for percent in reached])
+    return used
+
+
+def _may_exceed(row: BillingPeriod, upcoming: int) -> bool:
+    return row.limit is not None and _used(row) + upcoming > row.limit
+
+
+def _meter(row: BillingPeriod, at_limit: AtLimit) -> Meter | None:
+    if row.limit is None:
+        return None
+    unit = CONTACT_UNITS.get(Unit(row.subscription.tier.plan.unit))
+    return Meter(unit, _used(row), row.limit, at_limit.action, row.limit_state, row.limit_state_since)
 
 
 def closed_unopened(
@@ -79,23 +93,35 @@ def closed_unopened(
 
 def open_for(account: Account, subscriptions: list[Subscription], at: datetime, now: datetime) -> None:
     """Open the period of an instant. The first period of an account may be any, also an earlier one in grace; after
-    the newest, each period up to the instant is opened in turn."""
-    newest = BillingPeriod.objects.filter(account_id=account.pk).order_by("-starts_at").first()
+    the newest, each period up to the instant is opened in turn, but none after the account's closing."""
+    newest = newest_period(account.pk)
     if newest is None or at < newest.starts_at:
         if not BillingPeriod.objects.filter(account_id=account.pk, starts_at__lte=at, ends_at__gt=at).exists():
             _open(account, subscriptions, at, now)
         return
-    while at >= newest.ends_at:
-        newest = _open(account, subscriptions, newest.ends_at, now, starts_at=newest.ends_at)
+    while at >= newest.ends_at and not _is_closed_by(account, newest.ends_at):
+        newest = _open(account, subscriptions, newest.ends_at, now, after=newest)
+
+
+def newest_period(account_id: int) -> BillingPeriod | None:
+    """The newest opened period of an account, with its tier and plan."""
+    periods = BillingPeriod.objects.filter(account_id=account_id).order_by("-starts_at")
+    return periods.select_related("subscription__tier__plan").first()
+
+
+def _is_closed_by(account: Account, at: datetime) -> bool:
+    return account.closed_at is not None and account.closed_at <= at
 
 
 def open_current(account: Account, subscriptions: list[Subscription], now: datetime) -> BillingPeriod | None:
-    """The period that contains the account's clock, opened if need be; None while the account has no period."""
+    """The period that contains the account's clock, opened if need be; None while the account has no period. Of an
+    account that is closed by now: its last."""
     current = BillingPeriod.objects.filter(account_id=account.pk, starts_at__lte=now, ends_at__gt=now)
+    current = current.select_related("subscription__tier__plan")
     row = current.first()
     if row is None and BillingPeriod.objects.filter(account_id=account.pk).exists():
         open_for(account, subscriptions, now, now)
-        row = current.first()
+        row = current.first() or newest_period(account.pk)
     return row
 
 
@@ -105,12 +131,12 @@ def _open(
     at: datetime,
     now: datetime,
     *,
-    starts_at: datetime | None = None,
+    after: BillingPeriod | None = None,
 ) -> BillingPeriod:
-    """Open the period of an instant. After another it starts where that one ends, even if the zone's rules have
-    changed since."""
+    """Open the period of an instant, whole: with carry-in, thresholds, and its state at the limit. After another it
+    starts where that one ends, even if the plan or the zone's rules have changed since."""
     start, end = bounds(in_force(subscriptions, at), at)
-    start = starts_at or start
+    start = after.ends_at if after else start
     # An upgrade in mid-period holds for all of it: the one in force at its last moment so far.
     subscription = in_force(subscriptions, max(start, min(now, end - timedelta(microseconds=1))))
     row = BillingPeriod.objects.create(
@@ -123,8 +149,69 @@ def _open(
     )
     carry_in(row)
     row.refresh_from_db(fields=["active_contacts", "carried_in"])
-    note_crossings(row, now)
+    if after is not None:
+        _turn(account, subscriptions, after, row, now)
+    cross_without_event(account, row, now)
+    if now < row.ends_at:
+        exceed_by_carry_in(account, row, now)
+    _resume_at_the_turn(account, after, row, now)
     return row
+
+
+def _turn(
+    account: Account, subscriptions: list[Subscription], before: BillingPeriod, row: BillingPeriod, now: datetime
+) -> None:
+    """A downgrade or change of plan that was waiting for this period takes effect, or lapses if it does not fit."""
+    target = row.subscription
+    if target.starts_at != row.starts_at or target.pk == before.subscription_id:
+        return
+    if target.tier.limit is None or _used(row) <= target.tier.limit:
+        if account.limit_override is not None:  # it belonged to the tier that is left
+            audited = {"limit_override": account.limit_override}
+            account.limit_override = None
+            account.save(update_fields=["limit_override"])
+            write_audit(
+                account, "account.changed", actor="downgrade", at=now, before=audited, after={"limit_override": None}
+            )
+            row.limit = target.tier.limit
+            row.save(update_fields=["limit"])
+        return
+    _lapse(account, subscriptions, before, row, now)
+
+
+def _lapse(
+    account: Account, subscriptions: list[Subscription], before: BillingPeriod, row: BillingPeriod, now: datetime
+) -> None:
+    target, present = row.subscription, in_force(subscriptions, before.ends_at - timedelta(microseconds=1))
+    wanted, carried_in = target.tier, _used(row)
+    row.subscription = present
+    _, row.ends_at = bounds(present, row.starts_at)
+    row.closes_at = row.ends_at + grace(present)
+    row.limit = effective_limit(account, present)
+    row.save(update_fields=["subscription", "ends_at", "closes_at", "limit"])
+    cancel_pending(subscriptions, before.ends_at - timedelta(microseconds=1))
+    write_audit(
+        account,
+        "subscription.downgrade_lapsed",
+        actor="period opening",
+        at=now,
+        before={"plan": wanted.plan.key, "tier": wanted.key},
+        after={"plan": present.tier.plan.key, "tier": present.tier.key, "carried_in": carried_in},
+    )
+    facts = facts_of(account, row, used=carried_in, at=now, before=tier_facts(wanted))
+    for audience in Audience:
+        tell(account, row, Kind.DOWNGRADE_LAPSED, facts, key=str(row.pk), audience=audience)
+
+
+def _resume_at_the_turn(account: Account, before: BillingPeriod | None, row: BillingPeriod, now: datetime) -> None:
+    """What an earlier period dropped at its limit ends with it; what it held is replayed."""
+    queue_replay(account.pk, now)
+    if before is None or not before.limit_state:
+        return
+    end_gaps(account.pk, GapReason.LIMIT_REACHED, before.ends_at)
+    told = (LimitState.PAUSED, LimitState.HOLDING)
+    if before.limit_state in told and row.limit_state not in told and now < row.ends_at:
+        tell_resumed(account, row, now, "new_period")
 
 
 def is_provisional(
@@ -147,26 +234,27 @@ def is_provisional(
 
 def do_due_work(account: Account, as_of: datetime) -> bool:
     """End, open and close whatever is due for an account that has a period; say whether anything was."""
-    newest = BillingPeriod.objects.filter(account_id=account.pk).order_by("-starts_at").first()
+    newest = newest_period(account.pk)
     if newest is None:
         return False
-    if newest.ends_at <= as_of:
+    ends = newest.ends_at <= as_of and not _is_closed_by(account, newest.ends_at)
+    if ends:
         open_for(account, subscriptions_of(account.pk), as_of, as_of)
     unclosed = BillingPeriod.objects.filter(account_id=account.pk).exclude(state=PeriodState.CLOSED)
     ended = unclosed.filter(state=PeriodState.OPEN, ends_at__lte=as_of).update(state=PeriodState.ENDED)
     due = list(unclosed.filter(closes_at__lte=as_of).order_by("starts_at"))
     for period in due:
         _close(period, as_of)
-    return bool(newest.ends_at <= as_of or ended or due)
+    return bool(ends or ended or due)
 
 
-def next_due(account_id: int) -> datetime | None:
-    """When the next period of an account ends or closes; None for an account without a period."""
-    ends = BillingPeriod.objects.filter(account_id=account_id).order_by("-starts_at").values_list("ends_at", flat=True)
-    closes = BillingPeriod.objects.filter(account_id=account_id).exclude(state=PeriodState.CLOSED)
-    first = closes.order_by("closes_at").values_list("closes_at", flat=True).first()
-    newest_end = ends.first()
-    return min((at for at in (first, newest_end) if at is not None), default=None)
+def next_due(account: Account) -> datetime | None:
+    """When the next period of an account ends or closes; None if there is none to come."""
+    newest = newest_period(account.pk)
+    unclosed = BillingPeriod.objects.filter(account_id=account.pk).exclude(state=PeriodState.CLOSED)
+    closes = unclosed.order_by("closes_at").values_list("closes_at", flat=True).first()
+    ends = None if newest is None or _is_closed_by(account, newest.ends_at) else newest.ends_at
+    return min((at for at in (closes, ends) if at is not None), default=None)
 
 
 def _close(period: BillingPeriod, as_of: datetime) -> None:
@@ -177,6 +265,25 @@ def _close(period: BillingPeriod, as_of: datetime) -> None:
     period.state = PeriodState.CLOSED
     period.closed_at = as_of
     period.save(update_fields=["breakdown", "checksum", "state", "closed_at"])
+    forget_erased(period.account_id)
+
+
+def forget_erased(account_id: int) -> None:
+    """What stands in for an erased address becomes random once no unclosed period counts its contact: nobody can tell
+    any more whose it was."""
+    for [contact_id] in sql.run(
+        """SELECT contact.id FROM metering_contact AS contact
+           WHERE contact.account_id = %s AND contact.erased_through IS NOT NULL
+             AND starts_with(contact.identity, %s) AND NOT starts_with(contact.identity, %s)
+             AND NOT EXISTS (
+               SELECT FROM metering_countedcontact AS counted
+               JOIN metering_billingperiod AS period
+                 ON period.account_id = counted.account_id AND period.id = counted.period_id
+               WHERE counted.account_id = %s AND counted.contact_id = coalesce(contact.alias_of_id, contact.id)
+                 AND period.state <> 'closed')""",
+        (account_id, ERASED, FORGOTTEN, account_id),
+    ):
+        Contact.objects.filter(account_id=account_id, pk=contact_id).update(identity=FORGOTTEN + secrets.token_hex(32))
 
 
 def checksum(period: BillingPeriod) -> str:

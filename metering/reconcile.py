@@ -94,6 +94,8 @@ def _parameters(account: Account) -> dict[str, Any]:
         "account": account.pk,
         "timezone": account.timezone,
         "recorded": EventState.RECORDED.value,
+        "voided": EventState.VOIDED.value,
+        "took_effect": [EventState.RECORDED.value, EventState.LATE.value, EventState.VOIDED.value],
         "score_set": SCORE_SET.code,
         "types": [kind.code for kind in kinds],
         "billable": [kind.billable for kind in kinds],

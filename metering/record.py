@@ -17,9 +17,17 @@ from metering.counting import (
     TallyChanges,
     tally_changes,
 )
-from metering.facts import Crossing, Decision, StateKey
+from metering.facts import Arrival, Decision, Filed, Outcome, StateKey
+from metering.gaps import record_gaps
 from metering.models import EventState
 from metering.transitions import Register, Transition
+
+_STATES: Mapping[Outcome, int] = {
+    "recorded": EventState.RECORDED.value,
+    "late": EventState.LATE.value,
+    "held": EventState.HELD.value,
+    "limited": EventState.LIMITED.value,
+}
 
 # The first spelling of a contact is kept for display.
 _DISPLAY_LENGTH = 400
@@ -61,7 +69,9 @@ def record(
 
     `meanwhile` is called once, if need be while the server writes.
     """
-    if not decision.events:
+    if decision.dropped:
+        record_gaps(account_id, decision)
+    if not decision.events and not decision.again:
         meanwhile()
         return
     ids = _insert_contacts(account_id, decision)
@@ -77,12 +87,12 @@ def record(
         write_members(account_id, _with_ids(decision.members, ids))
         write_scores(account_id, _with_ids(decision.scores, ids))
         _add_to_periods(account_id, decision, changes)
-        add_crossings(account_id, decision.crossings)
         _add_to_event_tallies(account_id, decision)
         _add_to_days(account_id, decision)
         _touch_contacts(account_id, decision, ids)
         _touch_meter(account_id, new_contacts=len(ids), live=live)
     _copy_events(account_id, decision, ids, received_at, meanwhile)
+    _update_events(account_id, decision.again, ids, received_at)
     _copy_counted(account_id, new)
 
 
@@ -107,25 +117,60 @@ def _insert_contacts(account_id: int, decision: Decision) -> dict[int, int]:
 def _copy_events(
     account_id: int, decision: Decision, ids: dict[int, int], received_at: datetime, meanwhile: Callable[[], None]
 ) -> None:
-    recorded, late = EventState.RECORDED.value, EventState.LATE.value
-    by_key = sorted(decision.events, key=lambda row: (row[0].connection.id, row[0].key))
+    if not decision.events:
+        meanwhile()
+        return
+    by_key = sorted(decision.events, key=_key)
     rows = (  # made while the server already writes the first of them
         (
             account_id,
-            arrival.connection.id,
-            arrival.key,
-            arrival.stored_type,
-            ids.get(contact, contact),
-            period_id,
-            late if period_id is None else recorded,
-            arrival.time,
+            row.arrival.connection.id,
+            row.arrival.key,
+            row.arrival.stored_type,
+            ids.get(row.contact, row.contact),
+            row.period_id,
+            _STATES[row.outcome],
+            row.arrival.time,
             received_at,
-            arrival.fingerprint,
-            None if arrival.data is None else Jsonb(arrival.data, msgspec.json.encode),
+            row.arrival.fingerprint,
+            _data(row.arrival),
         )
-        for arrival, contact, period_id in by_key
+        for row in by_key
     )
     sql.copy_rows("metering_event", EVENT_COLUMNS, rows, meanwhile)
+
+
+def _key(row: Filed) -> tuple[int, str]:
+    return (row.arrival.connection.id, row.arrival.key)
+
+
+def _data(arrival: Arrival) -> Jsonb | None:
+    return None if arrival.data is None else Jsonb(arrival.data, msgspec.json.encode)
+
+
+def _update_events(account_id: int, again: Sequence[Filed], ids: dict[int, int], received_at: datetime) -> None:
+    """What became of events that were stored before: limited ones sent again, held ones replayed."""
+    if not again:
+        return
+    rows = sorted({_key(row): row for row in again}.items())  # decided twice in one batch: the last counts
+    sql.run(
+        """UPDATE metering_event AS event
+           SET state = new.state, period_id = new.period_id, contact_id = new.contact_id, data = new.data::jsonb,
+               received_at = %s
+           FROM unnest(%s::bigint[], %s::text[], %s::smallint[], %s::bigint[], %s::bigint[], %s::text[])
+             AS new (connection_id, key, state, period_id, contact_id, data)
+           WHERE event.account_id = %s AND event.connection_id = new.connection_id AND event.key = new.key""",
+        (
+            received_at,
+            [key[0] for key, _ in rows],
+            [key[1] for key, _ in rows],
+            [_STATES[row.outcome] for _, row in rows],
+            [row.period_id for _, row in rows],
+            [ids.get(row.contact, row.contact) for _, row in rows],
+            [None if row.arrival.data is None else msgspec.json.encode(row.arrival.data).decode() for _, row in rows],
+            account_id,
+        ),
+    )
 
 
 def _by_fate(changed: Iterable[Counted]) -> tuple[list[Counted], list[Counted], list[Counted]]:
@@ -280,19 +325,6 @@ def _add_to_periods(account_id: int, decision: Decision, changes: TallyChanges) 
     )
 
 
-def add_crossings(account_id: int, crossings: Sequence[Crossing]) -> None:
-    """Store threshold crossings; those that are stored already stay as they are."""
-    if not crossings:
-        return
-    sql.send(
-        """INSERT INTO metering_thresholdcrossing (account_id, period_id, "limit", percent, used, crossed_at)
-           SELECT %s::bigint, new.*
-           FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::bigint[], %s::timestamptz[]) AS new
-           ON CONFLICT (account_id, period_id, "limit", percent) DO NOTHING""",
-        (account_id, *_columns(list(crossings))),
-    )
-
-
 def _add_to_event_tallies(account_id: int, decision: Decision) -> None:
     if not decision.events_by_kind:
         return
@@ -326,6 +358,19 @@ def _add_to_days(account_id: int, decision: Decision) -> None:
 
 
 def _touch_contacts(account_id: int, decision: Decision, ids: dict[int, int]) -> None:
+    if decision.revived:
+        revived = sorted((contact, identity, subject) for contact, (identity, subject) in decision.revived.items())
+        sql.send(
+            """UPDATE metering_contact AS contact SET identity = new.identity, display = new.display
+               FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS new (id, identity, display)
+               WHERE contact.account_id = %s AND contact.id = new.id""",
+            (
+                [contact for contact, _, _ in revived],
+                [identity for _, identity, _ in revived],
+                [subject.strip(" ")[:_DISPLAY_LENGTH] for _, _, subject in revived],
+                account_id,
+            ),
+        )
     if decision.engaged:
         engaged = sorted((ids.get(contact, contact), at) for contact, at in decision.engaged.items())
         sql.send(

@@ -39,7 +39,8 @@ WITH kind AS (
 ), state AS (
   SELECT DISTINCT ON (effect.of_scores, coalesce(contact.alias_of_id, contact.id), event.connection_id)
          effect.of_scores, coalesce(contact.alias_of_id, contact.id) AS contact_id, event.connection_id,
-         effect.holds AND NOT (event.type = %(score_set)s AND event.data -> 'value' = '0'::jsonb) AS holds,
+         effect.holds AND event.state <> %(voided)s
+           AND NOT (event.type = %(score_set)s AND event.data -> 'value' = '0'::jsonb) AS holds,
          event.occurred_at AS changed_at, event.key AS changed_by,
          CASE WHEN effect.refuses THEN event.occurred_at END AS refused_since,
          CASE WHEN effect.of_scores AND effect.holds THEN (event.data ->> 'value')::float8 ELSE 0 END AS value,
@@ -49,6 +50,8 @@ WITH kind AS (
   JOIN metering_contact AS contact ON contact.account_id = event.account_id AND contact.id = event.contact_id
   JOIN accounts_connection AS link ON link.id = event.connection_id
   WHERE event.account_id = %(account)s AND (effect.of_scores OR link.kind = 'contact_sync')
+    AND event.state = ANY(%(took_effect)s::smallint[])
+    AND (contact.erased_through IS NULL OR event.id > contact.erased_through)
   ORDER BY effect.of_scores, coalesce(contact.alias_of_id, contact.id), event.connection_id,
            event.occurred_at DESC, event.key COLLATE "C" DESC
 )

@@ -9,9 +9,17 @@ from django.db import transaction
 from accounts.audit import write_audit
 from accounts.models import Account, Connection
 from accounts.refusals import Refused
+from metering.facts import Pause
+from metering.gaps import end_gaps
+from metering.limit_changes import reconsider, refresh_limit
 from metering.lock import locked
-from metering.models import AccountMeter, BillingPeriod
-from metering.periods import do_due_work, effective_limit, note_crossings
+from metering.models import AccountMeter, GapReason, LimitState
+from metering.notices import facts_of, tell
+from metering.periods import newest_period
+from metering.reactions import tell_resumed
+from metering.state import own_pause
+from metering.upkeep import do_due_work
+from notifications.models import Kind
 from plans.calendar import local_day, start_of_local_day
 from plans.catalogue import tier_for
 from plans.models import Subscription, Tier
@@ -37,7 +45,9 @@ CONNECTION_SETTINGS = (
 )
 
 
-def put_account(slug: str, fields: Mapping[str, Any], *, actor: str, now: datetime) -> tuple[Account, bool]:
+def put_account(
+    slug: str, fields: Mapping[str, Any], *, actor: str, now: datetime, reason: str = ""
+) -> tuple[Account, bool]:
     """Create an account, or change the settings that are given; whether it was created.
 
     `plan`, `tier`, `anchor` and `signed_up_at` may be repeated for an account that exists, not changed: raises
@@ -48,7 +58,7 @@ def put_account(slug: str, fields: Mapping[str, Any], *, actor: str, now: dateti
     if account is None:
         account, created = _create_account(slug, fields, actor=actor, now=now)
     if not created:
-        account = _change_account(account.pk, fields, actor=actor, now=now)
+        account = _change_account(account.pk, fields, actor=actor, now=now, reason=reason)
     return account, created
 
 
@@ -85,7 +95,9 @@ def _create_account(slug: str, fields: Mapping[str, Any], *, actor: str, now: da
     return account, True
 
 
-def _change_account(account_id: int, fields: Mapping[str, Any], *, actor: str, now: datetime) -> Account:
+def _change_account(
+    account_id: int, fields: Mapping[str, Any], *, actor: str, now: datetime, reason: str = ""
+) -> Account:
     with locked(account_id) as meter:
         account = Account.objects.get(pk=account_id)
         clock = meter.clock or now
@@ -94,14 +106,48 @@ def _change_account(account_id: int, fields: Mapping[str, Any], *, actor: str, n
         before = {name: getattr(account, name) for name in SETTINGS if name in fields}
         changed = {name: fields[name] for name, value in before.items() if fields[name] != value}
         if changed:
+            subscription = in_force(subscriptions_of(account.pk), clock)
+            was_paused = own_pause(account, subscription, clock)
+            if "trial_ends_at" in changed:
+                account.trial_ended_at = None
             for name, value in changed.items():
                 setattr(account, name, value)
-            account.save(update_fields=list(changed))
+            account.save(update_fields=[*changed, "trial_ended_at"])
             old = {name: before[name] for name in changed}
-            write_audit(account, "account.changed", actor=actor, at=now, before=old, after=changed)
-        if "limit_override" in changed:
-            refresh_limit(account, clock)
+            write_audit(account, "account.changed", actor=actor, at=now, before=old, after=changed, reason=reason)
+            _follow_up(account, subscription, changed, was_paused, clock)
     return account
+
+
+def _follow_up(
+    account: Account,
+    subscription: Subscription,
+    changed: Mapping[str, Any],
+    was_paused: Pause | None,
+    clock: datetime,
+) -> None:
+    """What a change of settings means for the limit, the pause at it, and the end of a trial."""
+    if changed.get("auto_upgrade") is False:
+        _confirm_opt_out(account, clock)
+    if "limit_override" in changed:
+        refresh_limit(account, clock, "settings")
+    elif "at_limit" in changed or "auto_upgrade" in changed:
+        reconsider(account, clock, "settings")
+    if was_paused is None or was_paused.reason != GapReason.TRIAL_ENDED:
+        return
+    period = newest_period(account.pk)
+    if own_pause(account, subscription, clock) is None and period is not None:  # the trial was prolonged
+        end_gaps(account.pk, GapReason.TRIAL_ENDED, clock)
+        tell_resumed(account, period, clock, "settings")
+        reconsider(account, clock, "settings")
+
+
+def _confirm_opt_out(account: Account, clock: datetime) -> None:
+    """Tell an account that has opted out of upgrades what that will cost; not one that never had anything to count."""
+    period = newest_period(account.pk)
+    if period is not None:
+        facts = facts_of(account, period, at=clock)
+        tell(account, period, Kind.OPTED_OUT, facts, key=clock.isoformat())
 
 
 def _check_fixed(account: Account, fields: Mapping[str, Any], clock: datetime) -> None:
@@ -115,15 +161,6 @@ def _check_fixed(account: Account, fields: Mapping[str, Any], clock: datetime) -
             raise Refused("use_upgrade_or_downgrade", detail, field=name)
 
 
-def refresh_limit(account: Account, clock: datetime) -> None:
-    """Bring the limit of the periods that have not ended up to date. The caller holds the lock."""
-    subscription = in_force(subscriptions_of(account.pk), clock)
-    unended = BillingPeriod.objects.filter(account_id=account.pk, ends_at__gt=clock)
-    unended.update(limit=effective_limit(account, subscription))
-    for period in unended.select_related("subscription__tier__plan"):
-        note_crossings(period, clock)
-
-
 def put_connection(
     account: Account, key: str, fields: Mapping[str, Any], *, actor: str, now: datetime
 ) -> tuple[Connection, bool]:
@@ -132,9 +169,12 @@ def put_connection(
     Raises `Refused`: `missing_field`, `fixed` (a kind cannot change: only contact syncs have members).
     """
     with locked(account.pk) as meter:
+        account = Account.objects.get(pk=account.pk)
         connection = Connection.objects.filter(account=account, key=key).first()
         if connection is None:
-            return _create_connection(account, key, fields, actor=actor, now=now), True
+            connection = _create_connection(account, key, fields, actor=actor, now=now)
+            _reconsider_what_is_held(account, meter.clock or now)
+            return connection, True
         if fields.get("kind", connection.kind) != connection.kind:
             raise Refused("fixed", "kind cannot be changed once the connection exists.", field="kind")
         before = {name: getattr(connection, name) for name in CONNECTION_SETTINGS if name in fields}
@@ -151,7 +191,16 @@ def put_connection(
         connection.save(update_fields=[*changed, "switched_at"])
         old = {name: before[name] for name in changed}
         _audit_connection(connection, "connection.changed", old, changed, actor=actor, now=now)
+        if "enabled" in changed or "replayable" in changed:
+            _reconsider_what_is_held(account, meter.clock or now)
     return connection, False
+
+
+def _reconsider_what_is_held(account: Account, clock: datetime) -> None:
+    """Whether to hold or to upgrade depends on the enabled connections."""
+    period = newest_period(account.pk)
+    if period is not None and period.limit_state == LimitState.HOLDING:
+        reconsider(account, clock, "settings")
 
 
 def _create_connection(

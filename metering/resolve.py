@@ -93,6 +93,17 @@ def _arrival(event: Event, kind: EventType, connection: ConnectionFacts) -> Arri
     )
 
 
+def meaning_of(
+    kind: EventType, data: Mapping[str, Any] | None, at: datetime
+) -> tuple[EventType, tuple[float, datetime | None] | None]:
+    """What a stored event means, and its score if it sets one; it was in good form when it came."""
+    reader = _DATA_READERS.get(kind.code)
+    if reader is None or kind.effect is not Effect.SETS_SCORE:
+        return kind, None
+    meaning, score, _, _ = reader(data or {}, kind, at)
+    return meaning, score
+
+
 Reading = tuple[EventType, tuple[float, datetime | None] | None, str | None, str]
 
 

@@ -13,24 +13,46 @@ from metering.facts import (
     AccountState,
     Arrival,
     ConnectionFacts,
+    Pause,
     StateKey,
     Stored,
 )
+from metering.identity import pseudonym
 from metering.models import EventState
 from metering.transitions import Register, Transition
+from plans.models import Subscription
 
 _MEMBER_EFFECTS = (Effect.JOINS, Effect.IS_REFUSED, Effect.LEAVES)
 _SCORE_EFFECTS = (Effect.SETS_SCORE, Effect.CLEARS_SCORE)
 
 
-def account_facts(account: Account) -> AccountFacts:
-    """What intake knows of an account."""
+def account_facts(account: Account, subscription: Subscription, now: datetime) -> AccountFacts:
+    """What intake knows of an account; `subscription` is the one in force now."""
     return AccountFacts(
         id=account.pk,
         signed_up_at=account.signed_up_at,
         closed_at=account.closed_at,
         timezone=account.timezone,
+        pause=own_pause(account, subscription, now),
     )
+
+
+def erasure_secret(account: Account) -> bytes | None:
+    """The key of what stands in for erased addresses; None if nobody was erased."""
+    return None if account.erasure_secret is None else bytes(account.erasure_secret)
+
+
+def own_pause(account: Account, subscription: Subscription, now: datetime) -> Pause | None:
+    """The pause of an account by staff, or as its trial has ended; not that of a period at its limit."""
+    if account.paused_at is not None:
+        return Pause("paused_by_staff", account.paused_at)
+    ends_at = trial_end(account, subscription)
+    return Pause("trial_ended", ends_at) if ends_at is not None and ends_at <= now else None
+
+
+def trial_end(account: Account, subscription: Subscription) -> datetime | None:
+    """When the trial of an account ends or has ended; None if it is on none, or for ever."""
+    return account.trial_ends_at if subscription.tier.trial else None
 
 
 def connection_facts(row: Connection) -> ConnectionFacts:
@@ -75,14 +97,28 @@ WHERE account_id = %s AND period_id = %s AND unit = %s AND contact_id = ANY(%s::
 """
 
 
-def load_known(account: AccountFacts, arrivals: Sequence[Arrival]) -> AccountState:
+def load_known(account: AccountFacts, arrivals: Sequence[Arrival], erasure_secret: bytes | None) -> AccountState:
     """A state that knows which of these events are stored already, and which of their contacts."""
     state = AccountState(account=account, stored={})
     stored, contacts = sql.run_all(_about(account, arrivals))
     for connection_id, key, (kind, fingerprint, at, code) in stored:
-        state.stored[connection_id, key] = Stored(kind, fingerprint, at, EventState(code).label)
+        state.stored[connection_id, key] = Stored(kind, fingerprint, at, str(EventState(code).label))
     state.contacts.update(contacts)
+    if erasure_secret is not None:
+        _load_erased(state, {arrival.identity for arrival in arrivals}.difference(state.contacts), erasure_secret)
     return state
+
+
+def load_of_contacts(account: AccountFacts, contacts: Iterable[int]) -> AccountState:
+    """A state that knows contacts by their ids, for events that are stored already."""
+    return AccountState(account=account, stored={}, contacts={str(contact): contact for contact in contacts})
+
+
+def _load_erased(state: AccountState, unknown: set[str], secret: bytes) -> None:
+    """Who of the unknown was erased, and comes again while a period that counted them is not closed."""
+    pseudonyms = {pseudonym(identity, secret): identity for identity in unknown}
+    for stood_in, contact in sql.run(_CONTACTS, (state.account.id, sql.joined(pseudonyms))):
+        state.erased[pseudonyms[stood_in]] = contact
 
 
 def _about(account: AccountFacts, arrivals: Sequence[Arrival]) -> Iterator[tuple[str, Sequence[Any]]]:
@@ -93,7 +129,7 @@ def _about(account: AccountFacts, arrivals: Sequence[Arrival]) -> Iterator[tuple
 
 def load_contacts(state: AccountState, arrivals: Sequence[Arrival]) -> None:
     """What is counted and known, in the state's periods, of the contacts that these arrivals name."""
-    contacts = list(set(state.contacts.values()))
+    contacts = list({*state.contacts.values(), *state.erased.values()})
     if not contacts:
         return
     _load_counted(state, contacts)
@@ -133,11 +169,12 @@ def counted_from_row(row: tuple[Any, ...]) -> Counted:
 
 
 def _contacts_with(state: AccountState, arrivals: Sequence[Arrival], effects: tuple[Effect, ...]) -> list[int]:
+    known = {**state.erased, **state.contacts}
     return list(
         {
-            state.contacts[arrival.identity]
+            known[arrival.identity]
             for arrival in arrivals
-            if arrival.type.effect in effects and arrival.identity in state.contacts
+            if arrival.type.effect in effects and arrival.identity in known
         }
     )
 

@@ -10,9 +10,18 @@ from metering import limits
 from metering.breakdown import breakdown
 from metering.catalogue import BY_CODE, BY_NAME, Family
 from metering.lock import locked
-from metering.models import AccountMeter, BillingPeriod, ConnectionDay, OutcomeTally, PeriodState
-from metering.periods import is_provisional, open_for
+from metering.models import (
+    AccountMeter,
+    BillingPeriod,
+    ConnectionDay,
+    OutcomeTally,
+    PeriodState,
+    ThresholdCrossing,
+)
+from metering.periods import is_provisional, newest_period, open_for
+from metering.policy import enabled_connections, policy_of
 from metering.sql import one_snapshot
+from metering.state import own_pause
 from plans.models import Unit
 from plans.subscriptions import in_force, subscriptions_of
 
@@ -34,7 +43,7 @@ def _current(account: Account, at: datetime) -> BillingPeriod | None:
 
 def ensure_current(account: Account, at: datetime) -> None:
     """Open the period that contains an instant if nobody has. Raises `AccountBusy`."""
-    if _current(account, at) is None:
+    if _current(account, at) is None and (account.closed_at is None or at < account.closed_at):
         with locked(account.pk):
             open_for(Account.objects.get(pk=account.pk), subscriptions_of(account.pk), at, at)
 
@@ -44,7 +53,7 @@ def usage(account: Account, now: datetime) -> dict[str, Any]:
     at = clock_of(account, now)
     ensure_current(account, at)
     with one_snapshot():
-        period = _current(account, at)
+        period = _current(account, at) or newest_period(account.pk)  # of a closed account: its last
         if period is None:
             raise UnknownPeriod(f"no period of account {account.slug} contains {at}")
         return _usage_of(account, period, at)
@@ -54,14 +63,16 @@ def _usage_of(account: Account, period: BillingPeriod, at: datetime) -> dict[str
     unit = period.subscription.tier.plan.unit
     used: int = getattr(period, unit)
     carried_in = period.carried_in if unit == Unit.ACTIVE_CONTACTS else 0
+    subscriptions = subscriptions_of(account.pk)
     before = BillingPeriod.objects.filter(account_id=account.pk, starts_at__lt=period.starts_at)
     provisional = is_provisional(
         account,
         period,
         before.order_by("-starts_at").first(),
-        in_force(subscriptions_of(account.pk), period.starts_at),
+        in_force(subscriptions, period.starts_at),
         at,
     )
+    paused = own_pause(account, in_force(subscriptions, at), at) is not None
     return {
         "account": account.slug,
         "plan": period.subscription.tier.plan.key,
@@ -77,13 +88,43 @@ def _usage_of(account: Account, period: BillingPeriod, at: datetime) -> dict[str
         "limit": period.limit,
         "remaining": limits.remaining(used, period.limit),
         "percent": limits.percent(used, period.limit),
-        "state": limits.standing(used, period.limit),
+        "state": limits.standing(used, period.limit, limit_state=period.limit_state, paused=paused),
         "carried_in": carried_in,
         "new": used - carried_in,
         **breakdown(period, unit),
         "totals": totals(period),
         "contacts_known": AccountMeter.objects.only("contacts_known").get(account_id=account.pk).contacts_known,
         "outcomes": _outcomes(account, period),
+        "thresholds": thresholds(period),
+        "at_limit": at_limit(account, period),
+    }
+
+
+def thresholds(period: BillingPeriod) -> list[dict[str, Any]]:
+    """The thresholds that a period has crossed, in order, and when the mail that tells of each was sent."""
+    crossings = ThresholdCrossing.objects.filter(account_id=period.account_id, period_id=period.pk)
+    rows = crossings.select_related("notification").order_by("crossed_at", "pk")
+    return [
+        {
+            "percent": row.percent,
+            "limit": row.limit,
+            "crossed_at": row.crossed_at,
+            "notified_at": None if row.notification is None else row.notification.sent_at,
+        }
+        for row in rows
+    ]
+
+
+def at_limit(account: Account, period: BillingPeriod) -> dict[str, Any]:
+    """What happens with the first event that would exceed the limit, and every enabled connection that has a say in it.
+
+    `action` is null for an unlimited period: there nothing happens.
+    """
+    connections = enabled_connections(account.pk)
+    action = policy_of(account, period.subscription, connections).action
+    return {
+        "action": None if period.limit is None else action,
+        "because": [{"connection": row.key, "replayable": row.replayable} for row in connections],
     }
 
 

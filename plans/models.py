@@ -53,7 +53,12 @@ class Plan(models.Model):
         constraints: ClassVar = [
             models.CheckConstraint(
                 name="plan_grace_is_shorter_than_a_month", condition=Q(grace_hours__lte=MAX_GRACE_HOURS)
-            )
+            ),
+            # Events are not contacts: there are no new and known ones to tell apart.
+            models.CheckConstraint(
+                name="plan_of_events_does_not_limit_new",
+                condition=~Q(unit="app_connector_events", at_limit="limit_new"),
+            ),
         ]
 
     def __str__(self) -> str:

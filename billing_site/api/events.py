@@ -65,4 +65,4 @@ def _usage(summary: UsageSummary) -> dict[str, Any]:
 
 
 def _would(summary: UsageSummary) -> dict[str, Any]:
-    return {"thresholds": summary.crossed, "upgrade": None, "state": summary.state}
+    return {"thresholds": summary.crossed, "upgrade": summary.upgrade, "state": summary.state}

@@ -273,7 +273,7 @@ def test_what_is_not_stored_burns_no_id():
     )
 
     assert outcomes(decision) == ["ignored", "recorded", "rejected too_old", "recorded"]
-    assert [arrival.key for arrival, _, _ in decision.events] == ["evt-1", "evt-2"]
+    assert [row.arrival.key for row in decision.events] == ["evt-1", "evt-2"]
 
 
 def test_only_sent_mails_are_switched_off_by_their_switch():
@@ -301,7 +301,7 @@ def test_a_late_event_is_stored_and_not_counted():
     decision = run(acme(), event(time=IN_OCTOBER))
 
     assert outcomes(decision) == ["late"]
-    assert [(contact, period) for _, contact, period in decision.events] == [(-1, None)]
+    assert [(row.contact, row.period_id) for row in decision.events] == [(-1, None)]
     assert (counted(decision), dict(decision.events_by_kind), dict(decision.events_by_day)) == ([], {}, {})
 
 
@@ -396,7 +396,7 @@ def test_a_period_in_grace_takes_its_own_events():
     )
 
     assert [row[0] for row in counted(decision)] == [10, 11]
-    assert [period for _, _, period in decision.events] == [10, 11]
+    assert [row.period_id for row in decision.events] == [10, 11]
 
 
 def test_a_known_contact_is_found_through_its_address_and_a_new_one_is_made_once():
@@ -408,7 +408,7 @@ def test_a_known_contact_is_found_through_its_address_and_a_new_one_is_made_once
     )
 
     assert decision.new_contacts == {"bob@example.com": (-1, "Bob@example.com")}
-    assert [contact for _, contact, _ in decision.events] == [100, -1, -1]
+    assert [row.contact for row in decision.events] == [100, -1, -1]
 
 
 def test_an_event_that_adds_no_reason_changes_no_counted_contact():
@@ -474,7 +474,7 @@ def test_a_score_of_zero_ends_the_score_and_counts_nothing():
     last = decision.scores[100, SYNC.id].last
     assert last is not None
     assert (last.by, last.holds) == ("evt-1", False)
-    assert [(arrival.stored_type, period) for arrival, _, period in decision.events] == [(30, 11)]
+    assert [(row.arrival.stored_type, row.period_id) for row in decision.events] == [(30, 11)]
 
 
 def test_an_older_event_that_comes_later_counts_and_leaves_the_state_as_it_is():

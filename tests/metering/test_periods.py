@@ -90,7 +90,7 @@ def test_the_scheduler_makes_no_first_period(acme: Account):
 
     assert periods(acme) == []
     assert accounts_with_due_work(at("2027-06-01")) == []
-    assert next_due(acme.pk) is None
+    assert next_due(acme) is None
 
 
 @pytest.mark.parametrize(
@@ -286,10 +286,10 @@ def test_the_accounts_with_due_work_are_those_with_a_period_to_end_or_to_close(a
 def test_the_next_due_moment_is_an_end_or_a_closing(acme: Account):
     deliver(acme, [event()])
 
-    moments = [next_due(acme.pk)]
+    moments = [next_due(acme)]
     for now in ("2026-12-01", "2026-12-02", "2027-01-01"):
         do_due(acme, now)
-        moments.append(next_due(acme.pk))
+        moments.append(next_due(acme))
 
     assert moments == [at("2026-12-01"), at("2026-12-02"), at("2027-01-01"), at("2027-01-02")]
 

@@ -1,0 +1,59 @@
+"""A limit, or what decides at it, has changed: the period's state is over, and what is held is tried first.
+
+The next event that would exceed is decided anew. Everything here runs under the account's lock.
+"""
+
+from datetime import datetime
+
+from accounts.models import Account
+from metering.gaps import end_gaps
+from metering.models import BillingPeriod, GapReason, LimitState
+from metering.periods import effective_limit, newest_period
+from metering.reactions import cross_without_event, queue_replay, set_state, tell_resumed
+from metering.replay import replay_some
+from notifications.models import Notification
+from plans.subscriptions import in_force, subscriptions_of
+
+_TOLD = (LimitState.PAUSED, LimitState.HOLDING)
+
+
+def refresh_limit(account: Account, now: datetime, why: str, told_in: Notification | None = None) -> None:
+    """Bring the limit of the periods that have not ended up to date, with what follows from it.
+
+    `told_in`: the mail that tells of thresholds which the new limit has crossed already.
+    """
+    subscription = in_force(subscriptions_of(account.pk), now)
+    unended = BillingPeriod.objects.filter(account_id=account.pk, ends_at__gt=now)
+    for period in unended.select_related("subscription__tier__plan").order_by("starts_at"):
+        if period.starts_at <= now and period.subscription_id != subscription.pk:
+            period.subscription = subscription
+        period.limit = effective_limit(account, period.subscription)
+        period.save(update_fields=["subscription", "limit"])
+        cross_without_event(account, period, now, told_in)
+    reconsider(account, now, why)
+
+
+def reconsider(account: Account, now: datetime, why: str) -> None:
+    """End what the current period does at its limit, and try what is held. `why` is a word for the mail."""
+    period = _current(account, now)
+    before = None if period is None else period.limit_state
+    if period is not None and before:
+        set_state(period, LimitState.NONE, now)
+        end_gaps(account.pk, GapReason.LIMIT_REACHED, now)
+    if replay_some(account, now).goes_on:
+        queue_replay(account.pk, now)
+    if period is None or before not in _TOLD:
+        return
+    period.refresh_from_db(fields=["limit_state"])
+    if period.limit_state not in _TOLD:
+        tell_resumed(account, period, now, why)
+
+
+def _current(account: Account, now: datetime) -> BillingPeriod | None:
+    newest = newest_period(account.pk)
+    return newest if newest is not None and newest.starts_at <= now < newest.ends_at else _containing(account, now)
+
+
+def _containing(account: Account, now: datetime) -> BillingPeriod | None:
+    found = BillingPeriod.objects.filter(account_id=account.pk, starts_at__lte=now, ends_at__gt=now)
+    return found.select_related("subscription__tier__plan").first()

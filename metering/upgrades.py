@@ -1,0 +1,145 @@
+"""Move an account to a higher tier: by a cause that intake has written, or as staff or the operator ask.
+
+An upgrade keeps the period and the count, and takes effect at the crossing that caused it (DESIGN section 5).
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from accounts.audit import write_audit
+from accounts.models import Account
+from metering import limits
+from metering.gaps import end_gaps
+from metering.limit_changes import refresh_limit
+from metering.models import BillingPeriod, CauseOutcome, GapReason, LimitState, UpgradeCause
+from metering.notices import facts_of, tell, tier_facts
+from metering.periods import effective_limit, newest_period, open_for
+from metering.reactions import set_state, tell_resumed
+from metering.state import own_pause
+from notifications.models import Audience, Kind, Notification
+from plans.models import Subscription, Tier
+from plans.subscriptions import cancel_pending, follow, in_force, subscriptions_of
+from plans.tiers import smallest_fitting, tiers_of
+
+ACTOR = "automatic upgrade"
+_MOMENT = timedelta(microseconds=1)
+
+
+def settle_pending(account: Account, now: datetime) -> bool:
+    """Settle the causes of an account that nobody has settled; whether there were any. The caller holds the lock."""
+    pending = UpgradeCause.objects.filter(account_id=account.pk, outcome=CauseOutcome.PENDING).order_by("pk")
+    causes = list(pending)
+    for cause in causes:
+        settle(account, cause, now)
+    return bool(causes)
+
+
+def settle(account: Account, cause: UpgradeCause, now: datetime) -> None:
+    """Upgrade for a cause, once: to the smallest higher tier that fits by now, if the count still exceeds its limit.
+
+    Without such a tier the account is over its top tier: it goes on counting, and staff are told. The caller holds
+    the lock.
+    """
+    if cause.outcome != CauseOutcome.PENDING:
+        return
+    period = BillingPeriod.objects.select_related("subscription__tier__plan").get(
+        account_id=account.pk, pk=cause.period_id
+    )
+    present = in_force(subscriptions_of(account.pk), now)
+    used: int = getattr(period, period.subscription.tier.plan.unit)
+    limit = effective_limit(account, present)
+    target = smallest_fitting(tiers_of(present.tier.plan), present.tier, used)
+    same_plan = present.tier.plan_id == period.subscription.tier.plan_id
+    if limit is None or used <= limit or present.tier.trial or not same_plan:
+        _note(cause, CauseOutcome.FITTED, now)
+    elif target is None:
+        _note(cause, CauseOutcome.OVER_TOP_TIER, now)
+        _stay_over_the_top(account, period, now)
+    else:
+        _note(cause, CauseOutcome.UPGRADED, now)
+        move_to(
+            account,
+            target,
+            crossed_at=cause.crossed_at,
+            now=now,
+            actor=ACTOR,
+            reason="limit_reached",
+            because={"used": cause.used, "limit": cause.limit, "connections": cause.connections},
+        )
+
+
+def tier_in_sight(account: Account, period: BillingPeriod) -> str | None:
+    """The tier that a pending cause of a period will lead to; None without one, or over the top tier."""
+    if period.limit is None or getattr(period, period.subscription.tier.plan.unit) <= period.limit:
+        return None
+    pending = UpgradeCause.objects.filter(account_id=account.pk, period=period, outcome=CauseOutcome.PENDING)
+    if not pending.exists():
+        return None
+    tier = period.subscription.tier
+    target = smallest_fitting(tiers_of(tier.plan), tier, getattr(period, tier.plan.unit))
+    return None if target is None else target.key
+
+
+def _note(cause: UpgradeCause, outcome: CauseOutcome, now: datetime) -> None:
+    cause.outcome, cause.settled_at = outcome, now
+    cause.save(update_fields=["outcome", "settled_at"])
+
+
+def _stay_over_the_top(account: Account, period: BillingPeriod, now: datetime) -> None:
+    if now < period.ends_at:
+        set_state(period, LimitState.OVER_TOP_TIER, now)
+    facts = facts_of(account, period, at=now)
+    tell(account, period, Kind.OVER_TOP_TIER, facts, key=f"{period.pk}:{period.limit}", audience=Audience.STAFF)
+
+
+def move_to(
+    account: Account,
+    tier: Tier,
+    *,
+    crossed_at: datetime,
+    now: datetime,
+    actor: str,
+    reason: str,
+    note: str = "",
+    because: Mapping[str, Any] | None = None,
+) -> Subscription:
+    """Put an account on a higher tier of its plan, effective from `crossed_at`, and tell it. The caller holds the lock.
+
+    Ends an override of the limit, a downgrade that is pending, and the pause of a trial that has ended.
+    """
+    subscriptions = subscriptions_of(account.pk)
+    cancelled = cancel_pending(subscriptions, now)
+    present = in_force(subscriptions, now)
+    was_paused = own_pause(account, present, now)
+    row = follow(subscriptions, present, tier, at=max(crossed_at, present.starts_at + _MOMENT), reason=note or reason)
+    before = {"tier": present.tier.key, "limit": present.tier.limit, "limit_override": account.limit_override}
+    if cancelled is not None:
+        before["pending_downgrade"] = cancelled.tier.key
+    account.limit_override = None
+    account.trial_ended_at = None
+    account.save(update_fields=["limit_override", "trial_ended_at"])
+    after = {"tier": tier.key, "limit": tier.limit, "from": row.starts_at, **(because or {})}
+    write_audit(account, "account.upgraded", actor=actor, at=now, before=before, after=after, reason=note or reason)
+    mail = _tell_upgrade(account, present.tier, row, now, reason, note)
+    refresh_limit(account, now, "upgrade", told_in=mail)
+    if was_paused is not None and was_paused.reason == GapReason.TRIAL_ENDED:
+        end_gaps(account.pk, GapReason.TRIAL_ENDED, now)
+        period = newest_period(account.pk)
+        if period is not None:
+            tell_resumed(account, period, now, "upgrade")
+    return row
+
+
+def _tell_upgrade(
+    account: Account, left: Tier, row: Subscription, now: datetime, reason: str, note: str
+) -> Notification:
+    period = newest_period(account.pk)
+    if period is None:  # what is told is told of a period
+        open_for(account, subscriptions_of(account.pk), now, now)
+        period = BillingPeriod.objects.select_related("subscription__tier__plan").get(account_id=account.pk)
+    period.subscription, period.limit = row, row.tier.limit
+    used: int = getattr(period, row.tier.plan.unit)
+    reached = limits.newly_crossed(0, used, period.limit)
+    facts = facts_of(account, period, at=now, reason=reason, note=note, before=tier_facts(left), percents=reached)
+    return tell(account, period, Kind.UPGRADED, facts, key=f"subscription:{row.pk}")
