@@ -12,7 +12,20 @@ from django.contrib.postgres.constraints import ExclusionConstraint
 from django.db import DatabaseError, connection, models, transaction
 
 from accounts.models import Account, ApiKey, Connection
-from metering.models import BillingPeriod, CountedContact, OutcomeTally, QuarantinedEvent, ThresholdCrossing
+from jobs.models import Job
+from metering.models import (
+    BillingPeriod,
+    CountedContact,
+    DroppedEvent,
+    Event,
+    EventVoid,
+    Gap,
+    OutcomeTally,
+    QuarantinedEvent,
+    ThresholdCrossing,
+    UpgradeCause,
+)
+from notifications.models import Notification
 from plans.models import Plan, Subscription, Tier
 from tests.factories import NOW, deliver, event, make_key, put_account
 
@@ -23,7 +36,7 @@ NOVEMBER, DECEMBER, JANUARY = (
     datetime(2026, 12, 1, tzinfo=UTC),
     datetime(2027, 1, 1, tzinfo=UTC),
 )
-OURS = [model for name in ("accounts", "plans", "metering") for model in apps.get_app_config(name).get_models()]
+OURS = [model for name in ("accounts", "jobs", "plans", "notifications", "metering") for model in apps.get_app_config(name).get_models()]
 NAMED = {constraint.name: (model, constraint) for model in OURS for constraint in model._meta.constraints}
 UNIQUE = [name for name, (_, constraint) in NAMED.items() if isinstance(constraint, models.UniqueConstraint)]
 
@@ -65,6 +78,18 @@ CHECKED: dict[str, tuple[type[models.Model], list[dict[str, Any]]]] = {
             {"state": "ended", "closed_at": NOW, "breakdown": {}},
         ],
     ),
+    "period_has_a_limit_state_since_a_time": (
+        BillingPeriod,
+        [{"limit_state": "paused"}, {"limit_state_since": NOW}],
+    ),
+    "plan_of_events_does_not_limit_new": (Plan, [{"unit": "app_connector_events", "at_limit": "limit_new"}]),
+    "upgrade_caused_above_the_limit": (UpgradeCause, [{"used": 1}]),
+    "gap_counts_each_event_once": (Gap, [{"events": 3}]),
+    "job_is_finished_exactly_when_it_is_not_queued": (
+        Job,
+        [{"state": "done"}, {"state": "parked"}, {"finished_at": NOW}],
+    ),
+    "notification_is_sent_exactly_when_it_says_so": (Notification, [{"state": "sent"}, {"sent_at": NOW}]),
     "crossed_where_it_says": (ThresholdCrossing, [{"used": 0}, {"percent": 0}, {"limit": 2, "percent": 80}]),
     "counted_for_a_reason": (CountedContact, [{"reasons": 0}, {"reasons": -1}]),
     "counted_reasons_are_per_connection": (
@@ -101,6 +126,18 @@ def full(acme: Account) -> Account:
         ],
     )
     make_key(acme)
+    stored = Event.objects.order_by("pk")[0]
+    gap = Gap.objects.create(
+        account=acme,
+        reason="limit_reached",
+        starts_at=NOW,
+        connection=acme.connections.order_by("pk")[0],
+        type=1,
+        events=1,
+        attempts=2,
+    )
+    DroppedEvent.objects.create(account=acme, gap=gap, key="evt-1")
+    EventVoid.objects.create(account=acme, event=stored, at=NOW, actor="the tests", reason="because")
     return acme
 
 
