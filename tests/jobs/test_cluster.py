@@ -67,7 +67,7 @@ def test_a_job_that_kills_its_worker_is_parked_after_three_and_the_others_get_do
     victim = enqueued("poison.kills once")
     others = [enqueued("poison.good", number) for number in range(20)]
 
-    eventually(lambda: ended_when_swept(killer), seconds=45)
+    eventually(lambda: ended_when_swept(killer), seconds=90)
 
     assert state_of(killer) == "parked"
     assert killer.error.startswith("Started 3 times, and the last time it never came to an end: its worker was killed")
