@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from smtplib import (
+    SMTPDataError,
     SMTPException,
     SMTPRecipientsRefused,
     SMTPResponseException,
@@ -68,6 +69,9 @@ def _conversation() -> Iterator[BaseEmailBackend]:
 
 
 def _is_final(error: Exception) -> bool:
+    """Whether the server refused this mail for good, and not us (as it may at its greeting) or for now."""
+    if not isinstance(error, SMTPRecipientsRefused | SMTPSenderRefused | SMTPDataError):
+        return False
     code = _reply(error)[0]
     return 500 <= code < 600 and code not in _LOG_IN_FIRST
 
