@@ -60,7 +60,7 @@ def subjects(account: Account) -> list[str]:
     for row in Notification.objects.filter(account=account, state="pending").order_by("pk"):
         send(row.pk, NOW)
     found: list[EmailMessage] = mail.outbox
-    return [message.subject for message in found]
+    return [str(message.subject) for message in found]
 
 
 def replayable_only(account: Account) -> None:
