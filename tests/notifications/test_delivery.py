@@ -210,7 +210,8 @@ def test_a_task_that_finds_the_mail_in_other_hands_looks_again_later(server: Smt
         Notification.objects.select_for_update().get(pk=sent)
         thread = threading.Thread(target=run)
         thread.start()
-        thread.join()
+        thread.join(5)
+        assert not thread.is_alive(), "it waits for the other one"
 
     [later] = said
     assert later is not None
