@@ -16,7 +16,10 @@ class Regular:
     every_minutes: int
 
 
-REGULARS = (Regular("metering.tasks.run_due", every_minutes=1),)
+REGULARS = (
+    Regular("jobs.tasks.sweep", every_minutes=1),
+    Regular("metering.tasks.run_due", every_minutes=1),
+)
 
 _OURS = r"^(metering|notifications|plans|jobs|accounts)\."
 _LOCK = 7_301_127_544  # any number that nothing else in the database uses

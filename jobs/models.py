@@ -20,8 +20,9 @@ class Job(models.Model):
     """A piece of work, made in the transaction of what causes it, and tried until it is done or parked.
 
     `task` is a name of `jobs.registry`, `subject_id` the one thing that it is about. `attempts` counts the starts,
-    committed before the work begins, so a job that kills its worker is counted too. `run_at` is when the scheduler
-    looks again whether it must be handed to the cluster once more.
+    committed before the work begins, so a job that kills its worker is counted too. While `started_at` is set, who
+    set it works on it, until its lease is over. Without `not_before` it may run at once, else from then on. `run_at`
+    is when the scheduler looks again whether it must be handed to the cluster once more.
     """
 
     account = models.ForeignKey(Account, models.PROTECT, null=True, blank=True, related_name="+")
@@ -31,6 +32,7 @@ class Job(models.Model):
     attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField()
     run_at = models.DateTimeField()
+    not_before = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(blank=True, default="", db_default="")

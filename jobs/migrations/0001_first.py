@@ -23,6 +23,7 @@ class Migration(migrations.Migration):
                 ('attempts', models.PositiveSmallIntegerField(db_default=0, default=0)),
                 ('created_at', models.DateTimeField()),
                 ('run_at', models.DateTimeField()),
+                ('not_before', models.DateTimeField(blank=True, null=True)),
                 ('started_at', models.DateTimeField(blank=True, null=True)),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
                 ('error', models.TextField(blank=True, db_default='', default='')),

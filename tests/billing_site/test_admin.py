@@ -12,7 +12,9 @@ from django.urls import reverse
 
 from accounts.admin import ReadOnlyAdmin
 from accounts.models import Account, ApiKey, User
-from tests.factories import deliver, event, make_key, put_account
+from jobs.models import Job
+from jobs.queue import enqueue
+from tests.factories import NOW, deliver, event, make_key, put_account
 
 pytestmark = pytest.mark.django_db
 
@@ -33,6 +35,8 @@ def filled(acme: Account) -> None:
     make_key(acme)
     put_account("acme", limit_override=1, signed_up_at=acme.signed_up_at)
     deliver(acme, [event(), event(id="<script>alert(1)</script>", type="nope")])
+    job = enqueue("<script>alert(1)</script>", 1, account_id=acme.pk, now=NOW)
+    Job.objects.filter(pk=job.pk).update(error="<script>alert(1)</script>")
 
 
 def _address(model: type[Model], page: str, *args: Any) -> str:
@@ -46,6 +50,7 @@ def test_there_is_a_page_for_each_of_these():
         "AuditEntry",
         "BillingPeriod",
         "Connection",
+        "Job",
         "Plan",
         "QuarantinedEvent",
         "Subscription",
@@ -84,6 +89,7 @@ def test_a_list_costs_the_same_for_many_rows(
         make_key(globex)
         deliver(globex, [event(type=f"nope-{number}")])
         deliver(acme, [event(type=f"nope-{number}")])
+        enqueue("tests.nothing", number, account_id=globex.pk, now=NOW)
 
     assert cost() == before
 

@@ -8,13 +8,17 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django_q.models import OrmQ
 
 from accounts.models import Account
-from metering.models import AccountMeter, BillingPeriod, ThresholdCrossing
-from plans.models import PeriodRule, Plan, Tier, Unit
+from metering.models import AccountMeter, BillingPeriod, Event, EventState, OutcomeTally
+from metering.reconcile import differences
+from notifications.models import Notification
+from plans.models import PeriodRule, Plan, Subscription, Tier, Unit
 from tests.billing_site.programs import ROOT
 from tests.factories import put_account, put_connection
 
@@ -50,14 +54,18 @@ def messages_of_may(messages: Path) -> Path:
 def college(db: None) -> Callable[..., Account]:
     """An account that pays by active contacts, has no limit unless told, and is older than the messages."""
 
-    def college(rule: PeriodRule, timezone: str = "UTC", limit: int | None = None) -> Account:
+    def college(
+        rule: PeriodRule, timezone: str = "UTC", limit: int | None = None, at_limit: str = "by_replayability"
+    ) -> Account:
         plan = Plan.objects.create(
-            key="campus", name="Campus", unit=Unit.ACTIVE_CONTACTS, period_rule=rule, at_limit="by_replayability"
+            key="campus", name="Campus", unit=Unit.ACTIVE_CONTACTS, period_rule=rule, at_limit=at_limit
         )
         Tier.objects.create(plan=plan, key="all", limit=limit, price=0)
+        Tier.objects.create(plan=plan, key="more", limit=2_500, price=9)
         account = put_account(
             "college",
             plan="campus",
+            tier="all",
             timezone=timezone,
             signed_up_at=datetime(2004, 3, 1, tzinfo=UTC),
             anchor=datetime(2004, 4, 15, tzinfo=UTC),
@@ -122,13 +130,72 @@ def test_the_month_depends_on_the_time_zone(
     assert months[start][1] == senders
 
 
-def test_the_800th_and_the_1000th_sender_of_may_cross_the_thresholds_at_their_own_time(
+@pytest.fixture(scope="module")
+def messages_to_june(messages: Path) -> Path:
+    """Those up to the end of June."""
+    path = messages.with_name("june.ndjson")
+    with messages.open() as lines, path.open("w") as written:
+        written.writelines(line for line in lines if line.partition('"time": "')[2][:10] <= "2004-06-30")
+    return path
+
+
+CROSSED = [
+    (80, 1_000, datetime(2004, 5, 20, 23, 30, 21, tzinfo=UTC), "historical", None),
+    (100, 1_000, datetime(2004, 5, 27, 18, 46, 15, tzinfo=UTC), "historical", None),
+]
+
+
+def mails(kind: str) -> list[tuple[Any, ...]]:
+    """The mails of a kind, in order."""
+    found = Notification.objects.filter(kind=kind).order_by("pk")
+    return list(found.values_list("percent", "limit", "created_at", "state", "sent_at"))
+
+
+@pytest.mark.parametrize(
+    ("at_limit", "june"), [("limit_new", 740), ("pause", 740), ("hold", 751)], ids=["limit_new", "pause", "hold"]
+)
+def test_a_limit_of_1000_admits_exactly_1000_in_may(
+    college: Callable[..., Account], messages_to_june: Path, at_limit: str, june: int
+) -> None:
+    account = college(PeriodRule.CALENDAR_MONTH, limit=1_000, at_limit=at_limit)
+
+    call_command("import_events", str(messages_to_june), account=account.slug, clock="event", verbosity=0)
+
+    periods = BillingPeriod.objects.filter(account=account, starts_at__year=2004).order_by("starts_at")
+    assert list(periods.values_list("active_contacts", flat=True))[:3] == [313, 1_000, june]
+    assert mails("threshold") == CROSSED
+    assert Subscription.objects.count() == 1
+    assert not OrmQ.objects.exists()
+    assert differences(account) == []
+
+
+def test_what_is_held_of_the_38_people_replays_in_june(
+    college: Callable[..., Account], messages_to_june: Path, messages_of_may: Path
+) -> None:
+    account = college(PeriodRule.CALENDAR_MONTH, limit=1_000, at_limit="hold")
+
+    call_command("import_events", str(messages_to_june), account=account.slug, clock="event", verbosity=0)
+
+    held = OutcomeTally.objects.filter(account_id=account.pk, outcome="held").values_list("deliveries", flat=True)
+    assert list(held) == [135]
+    replayed = Event.objects.filter(account_id=account.pk, period__starts_at=datetime(2004, 6, 1, tzinfo=UTC))
+    replayed = replayed.filter(occurred_at__lt=datetime(2004, 6, 1, tzinfo=UTC))
+    assert replayed.count() == 135
+    assert replayed.values("contact_id").distinct().count() == 38
+    assert not Event.objects.filter(account_id=account.pk, state=EventState.HELD).exists()
+    assert [row[2:4] for row in mails("resumed")] == [(datetime(2004, 6, 1, tzinfo=UTC), "historical")]
+
+
+def test_an_account_that_upgrades_does_so_once_and_counts_all_1038(
     college: Callable[..., Account], messages_of_may: Path
 ) -> None:
-    counted(messages_of_may, college(PeriodRule.CALENDAR_MONTH, limit=1_000))
+    account = college(PeriodRule.CALENDAR_MONTH, limit=1_000)
 
-    crossed = ThresholdCrossing.objects.order_by("pk")
-    assert list(crossed.values_list("percent", "limit", "used", "crossed_at")) == [
-        (80, 1_000, 800, datetime(2004, 5, 20, 23, 30, 21, tzinfo=UTC)),
-        (100, 1_000, 1_000, datetime(2004, 5, 27, 18, 46, 15, tzinfo=UTC)),
-    ]
+    months = counted(messages_of_may, account)
+
+    assert months["01 May 2004 00:00"] == (37_698, 1_038)
+    assert mails("threshold") == CROSSED
+    upgraded = list(Subscription.objects.order_by("starts_at").values_list("tier__key", "reason"))
+    assert upgraded == [("all", "sign-up"), ("more", "limit_reached")]
+    assert [row[:2] + row[3:4] for row in mails("upgraded")] == [(None, 2_500, "historical")]
+    assert differences(account) == []

@@ -36,7 +36,8 @@ NOVEMBER, DECEMBER, JANUARY = (
     datetime(2026, 12, 1, tzinfo=UTC),
     datetime(2027, 1, 1, tzinfo=UTC),
 )
-OURS = [model for name in ("accounts", "jobs", "plans", "notifications", "metering") for model in apps.get_app_config(name).get_models()]
+APPS = ("accounts", "jobs", "plans", "notifications", "metering")
+OURS = [model for name in APPS for model in apps.get_app_config(name).get_models()]
 NAMED = {constraint.name: (model, constraint) for model in OURS for constraint in model._meta.constraints}
 UNIQUE = [name for name, (_, constraint) in NAMED.items() if isinstance(constraint, models.UniqueConstraint)]
 

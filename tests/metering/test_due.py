@@ -141,6 +141,7 @@ def test_the_schedules_match_the_table_however_often_they_are_synced(db: None) -
 
     assert schedule_rows() == [
         ("a person's own", "math.sqrt", "H", None, -1, NOW),
+        ("jobs.tasks.sweep", "jobs.tasks.sweep", "I", 1, -1, NOW),
         ("metering.tasks.run_due", "metering.tasks.run_due", "I", 1, -1, NOW),
     ]
 

@@ -9,13 +9,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-from threading import Barrier, Event, get_ident
+from threading import Event
 from typing import Any
 
 import pytest
@@ -31,6 +30,7 @@ from metering.models import BillingPeriod, Contact, CountedContact
 from metering.models import Event as StoredEvent
 from metering.reconcile import differences
 from metering.usage import usage
+from tests.at_once import PATIENCE, Work, at_once, race
 from tests.factories import CONNECTIONS, NOW, Caller, deliver, event, make_key, put_account, put_connection, rows
 from tests.properties.books import everything_stored
 
@@ -41,34 +41,11 @@ CLIENTS = 8
 OCTOBER = datetime(2026, 10, 20, tzinfo=UTC)
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
 DECEMBER = datetime(2026, 12, 1, tzinfo=UTC)
-PATIENCE = 30  # seconds, for anything that is waited for
 
 Batch = list[dict[str, Any]]
-Job = Callable[[], Any]
 
 
-# --- Who does what at once ---
-
-
-def at_once(*jobs: Job) -> list[Any]:
-    """What jobs answer that begin at the same moment, each on a connection of its own; or what they raise."""
-    barrier = Barrier(len(jobs), timeout=PATIENCE)
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        futures = [pool.submit(_on_own_connection, job, barrier) for job in jobs]
-        return [_answer(future) for future in futures]
-
-
-def _on_own_connection(job: Job, barrier: Barrier) -> Any:
-    try:
-        barrier.wait()
-        return job()
-    finally:
-        connections.close_all()
-
-
-def _answer(future: Future[Any]) -> Any:
-    error = future.exception()
-    return future.result() if error is None else error
+# --- Who does what ---
 
 
 def insist(account: Account | None, batch: Batch, now: datetime = NOW) -> Receipt:
@@ -84,45 +61,6 @@ def insist(account: Account | None, batch: Batch, now: datetime = NOW) -> Receip
 def patiently(account: Account | None, batch: Batch) -> Counter[str]:
     """The outcomes of a batch that was insisted on."""
     return Counter(insist(account, batch).outcomes())
-
-
-def until(look: Callable[[], bool]) -> None:
-    """Wait for something to be so."""
-    deadline = time.monotonic() + PATIENCE
-    pause = Event()
-    while not look():
-        assert time.monotonic() < deadline
-        pause.wait(0.01)
-
-
-def race(monkeypatch: pytest.MonkeyPatch, module: Any, step: str, *jobs: Job) -> list[Any]:
-    """Jobs at once, none of which takes the step before each has come to it, or waits for a lock of another."""
-    taken, arrived, go = getattr(module, step), set[int](), Event()
-
-    def wait_for_all(*values: Any, **named: Any) -> Any:
-        arrived.add(get_ident())
-        assert go.wait(PATIENCE)
-        return taken(*values, **named)
-
-    with monkeypatch.context() as patched, ThreadPoolExecutor(1) as pool:
-        patched.setattr(module, step, wait_for_all)
-        answers = pool.submit(at_once, *jobs)
-        try:
-            until(lambda: len(arrived) + waiting_for_locks() >= len(jobs) or answers.done())
-        finally:
-            go.set()
-        return answers.result(PATIENCE)
-
-
-def waiting_for_locks() -> int:
-    """How many sessions on this database wait for others."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_stat_activity USING (pid)"
-            " WHERE NOT granted AND datname = current_database()"
-        )
-        [waiting] = cursor.fetchone() or [0]
-    return waiting
 
 
 # --- What is counted ---
@@ -258,7 +196,7 @@ def test_a_held_account_is_busy_within_seconds_and_others_are_not_affected(catal
             held.set()
             may_go.wait(PATIENCE)
 
-    def timed(job: Job) -> tuple[Any, float]:
+    def timed(job: Work) -> tuple[Any, float]:
         assert held.wait(PATIENCE)
         started = time.monotonic()
         try:
