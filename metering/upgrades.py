@@ -19,7 +19,7 @@ from metering.reactions import set_state, tell_resumed
 from metering.state import own_pause
 from notifications.models import Audience, Kind, Notification
 from plans.models import Subscription, Tier
-from plans.subscriptions import cancel_pending, follow, in_force, subscriptions_of
+from plans.subscriptions import cancel_pending, follow, in_force, replace, subscriptions_of
 from plans.tiers import smallest_fitting, tiers_of
 
 ACTOR = "automatic upgrade"
@@ -112,8 +112,12 @@ def move_to(
     cancelled = cancel_pending(subscriptions, now)
     present = in_force(subscriptions, now)
     was_paused = own_pause(account, present, now)
-    row = follow(subscriptions, present, tier, at=max(crossed_at, present.starts_at + _MOMENT), reason=note or reason)
-    before = {"tier": present.tier.key, "limit": present.tier.limit, "limit_override": account.limit_override}
+    left, at = present.tier, max(crossed_at, present.starts_at + _MOMENT)
+    if at > now:  # two upgrades at one instant: the first was never in force
+        row = replace(present, tier, reason=note or reason)
+    else:
+        row = follow(subscriptions, present, tier, at=at, reason=note or reason)
+    before = {"tier": left.key, "limit": left.limit, "limit_override": account.limit_override}
     if cancelled is not None:
         before["pending_downgrade"] = cancelled.tier.key
     account.limit_override = None
@@ -121,7 +125,7 @@ def move_to(
     account.save(update_fields=["limit_override", "trial_ended_at"])
     after = {"tier": tier.key, "limit": tier.limit, "from": row.starts_at, **(because or {})}
     write_audit(account, "account.upgraded", actor=actor, at=now, before=before, after=after, reason=note or reason)
-    mail = _tell_upgrade(account, present.tier, row, now, reason, note)
+    mail = _tell_upgrade(account, left, row, now, reason, note)
     refresh_limit(account, now, "upgrade", told_in=mail)
     if was_paused is not None and was_paused.reason == GapReason.TRIAL_ENDED:
         end_gaps(account.pk, GapReason.TRIAL_ENDED, now)
@@ -142,4 +146,4 @@ def _tell_upgrade(
     used: int = getattr(period, row.tier.plan.unit)
     reached = limits.newly_crossed(0, used, period.limit)
     facts = facts_of(account, period, at=now, reason=reason, note=note, before=tier_facts(left), percents=reached)
-    return tell(account, period, Kind.UPGRADED, facts, key=f"subscription:{row.pk}")
+    return tell(account, period, Kind.UPGRADED, facts, key=f"{row.pk}:{row.tier.key}")

@@ -60,6 +60,13 @@ def cancel_pending(subscriptions: list[Subscription], at: datetime) -> Subscript
     return pending
 
 
+def replace(present: Subscription, tier: Tier, *, reason: str) -> Subscription:
+    """Put another tier of the same plan in the place of one that has only just begun."""
+    present.tier, present.reason = tier, reason
+    present.save(update_fields=["tier", "reason"])
+    return present
+
+
 def follow(
     subscriptions: list[Subscription],
     present: Subscription,
@@ -71,13 +78,14 @@ def follow(
 ) -> Subscription:
     """End a subscription at an instant and begin one on another tier there, with the same anchor, and on the same plan
     the same rule and zone, so that its periods go on as they were. The caller holds the account's lock."""
-    same_plan = tier.plan_id == present.tier.plan_id
+    same_plan, until = tier.plan_id == present.tier.plan_id, present.ends_at
     present.ends_at = at
     present.save(update_fields=["ends_at"])
     row = Subscription.objects.create(
         account_id=present.account_id,
         tier=tier,
         starts_at=at,
+        ends_at=until,
         period_rule=present.period_rule if same_plan else tier.plan.period_rule,
         anchor=present.anchor,
         timezone=present.timezone if same_plan else timezone or present.timezone,
