@@ -261,6 +261,18 @@ def test_a_replay_that_finds_no_room_moves_nothing(acme: Account, operator: Call
     assert rows(Event, "state") == [1, 3]
 
 
+@pytest.mark.parametrize("action", ACTIONS)
+def test_an_account_that_is_yet_to_sign_up_can_be_steered(catalogue: None, operator: Caller, action: str):
+    signed_up_at = NOW + timedelta(days=31)
+    put_account("soon", signed_up_at=signed_up_at, plan="connect", tier="growth")
+    body = {"tier": "scale"} if action == "upgrade" else ACTIONS[action]
+
+    first = act(operator, action, "soon", **body)
+
+    assert first.status_code == 200
+    assert act(operator, action, "soon", **body).json() == first.json()
+
+
 # --- What is refused -------------------------------------------------------------------------------------------------
 
 
