@@ -59,6 +59,12 @@ class _Steered:
         assert period is not None  # noqa: S101 - opened just now
         return period
 
+    def turn(self, period_end: datetime) -> datetime:
+        """When what waits for the end of a period takes effect: of an account whose sign-up is yet to come, at the
+        first end after that."""
+        begins = self.subscription.starts_at
+        return period_end if period_end > begins else bounds(self.subscription, begins)[1]
+
     def pause_row(self) -> PauseRow:
         own = own_pause(self.account, self.subscription, self.clock)
         if own is not None:
@@ -168,10 +174,10 @@ def downgrade(
             detail = f"The account has used {used}, more than the {target.limit} of {target.key}."
             raise Refused("over_target", detail, field="tier")
         _cancel_downgrade(it, actor=actor, now=now, reason=reason)
-        period_end = it.period().ends_at
-        row = follow(it.subscriptions, present, target, at=period_end, reason=reason, timezone=it.account.timezone)
+        at = it.turn(it.period().ends_at)
+        row = follow(it.subscriptions, present, target, at=at, reason=reason, timezone=it.account.timezone)
         before = {"plan": present.tier.plan.key, "tier": present.tier.key}
-        after = {"plan": plan.key, "tier": target.key, "from": period_end}
+        after = {"plan": plan.key, "tier": target.key, "from": at}
         write_audit(it.account, "account.downgraded", actor=actor, at=now, before=before, after=after, reason=reason)
         return row
 
@@ -226,7 +232,7 @@ def close(account: Account, *, reason: str, actor: str, now: datetime) -> Subscr
         present = it.subscription
         period = newest_period(account.pk)
         _, end = bounds(present, it.clock)
-        account.closed_at = period.ends_at if period is not None and it.clock < period.ends_at else end
+        account.closed_at = it.turn(period.ends_at if period is not None and it.clock < period.ends_at else end)
         account.save(update_fields=["closed_at"])
         present.ends_at = account.closed_at
         present.save(update_fields=["ends_at"])

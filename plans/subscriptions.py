@@ -40,8 +40,11 @@ def grace(subscription: Subscription) -> timedelta:
 
 
 def pending_after(subscriptions: Sequence[Subscription], at: datetime) -> Subscription | None:
-    """The subscription that is to begin after an instant: a downgrade or change of plan that waits for its period."""
-    return next((row for row in subscriptions if row.starts_at > at), None)
+    """The subscription that is to begin after an instant: a downgrade or change of plan that waits for its period.
+
+    Never the first: that is in force also before it begins.
+    """
+    return next((row for row in subscriptions[1:] if row.starts_at > at), None)
 
 
 def cancel_pending(subscriptions: list[Subscription], at: datetime) -> Subscription | None:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from django.utils import timezone
-from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -19,13 +18,13 @@ from accounts.models import (
     Scope,
 )
 from billing_site.api import fields
-from billing_site.api.bodies import read_object
 from billing_site.api.endpoint import Endpoint, account_or_404
 from billing_site.api.pages import PAGE_PARAMETERS, Pages
 from billing_site.api.problems import Problem
 from billing_site.api.usage import connection_or_404
 from metering.overview import Overview, overview
 from metering.registration import put_account, put_connection
+from metering.warnings import warning_before
 
 
 class AccountFields(fields.StrictSerializer):
@@ -86,10 +85,12 @@ class OneAccount(Endpoint):
         if not re.fullmatch(SLUG_PATTERN, slug):
             detail = "A slug has 1 to 63 characters of a-z, 0-9 and -."
             raise Problem.of_field("slug", "bad_slug", detail)
-        given, now = _given(request, AccountFields), timezone.now()
+        given, now = fields.read_fields(request, AccountFields), timezone.now()
+        warning = warning_before(slug, given)
         account, created = put_account(slug, given, actor=self.actor, now=now)
         [found] = overview([account], now)
-        return Response(_account_row(found), status=201 if created else 200)
+        row = _account_row(found)
+        return Response(row if warning is None else {**row, "warning": warning}, status=201 if created else 200)
 
 
 class OneConnection(Endpoint):
@@ -105,17 +106,9 @@ class OneConnection(Endpoint):
         if not re.fullmatch(CONNECTION_KEY_PATTERN, key):
             detail = "A connection key has 1 to 100 characters of A-Z, a-z, 0-9 and ._~:-"
             raise Problem.of_field("key", "bad_key", detail)
-        given = _given(request, ConnectionFields)
+        given = fields.read_fields(request, ConnectionFields)
         connection, created = put_connection(account, key, given, actor=self.actor, now=timezone.now())
         return Response(_connection_row(connection), status=201 if created else 200)
-
-
-def _given(request: Request, form: type[serializers.Serializer[Any]]) -> dict[str, Any]:
-    """The fields that a body gives, each in its type. Raises `ValidationError`, `BadBody`, `Problem`."""
-    serializer = form(data=read_object(request._request))
-    serializer.is_valid(raise_exception=True)
-    given: dict[str, Any] = serializer.validated_data
-    return given
 
 
 def _account_row(found: Overview) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Bodies, bounded while they are read: of the right media type, inflated if need be; for a PUT, one object.
+"""Bodies, bounded while they are read: of the right media type, inflated if need be; for most, one object.
 
 REST framework's parsers are not used: they read a body whole before they judge it, and one that comes in
 chunks (without a length) not at all.
@@ -17,7 +17,7 @@ from metering.envelope import MAX_BODY, BadBody
 from metering.json_text import check_encoding
 
 MAX_OBJECT: Final = 64 * 2**10
-"""Bytes of the body of a PUT, which has a dozen short fields."""
+"""Bytes of a body that is one object of a dozen short fields."""
 
 _CHUNK: Final = 64 * 2**10
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -60,7 +60,7 @@ def read_body(request: HttpRequest, most: int = MAX_BODY) -> bytes:
 
 
 def read_object(request: HttpRequest) -> dict[str, Any]:
-    """The JSON object that a PUT brings. Raises `Problem`, `BadBody`. Of duplicate keys the last wins."""
+    """The JSON object that a body is. Raises `Problem`, `BadBody`. Of duplicate keys the last wins."""
     media_type(request, ["application/json"])
     body = read_body(request, MAX_OBJECT)
     check_encoding(body)

@@ -8,7 +8,9 @@ from django.core.exceptions import ValidationError as Invalid
 from django.core.validators import EmailValidator
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.request import Request
 
+from billing_site.api.bodies import read_object
 from metering.attributes import Fault, read_time
 from metering.characters import refused_character
 
@@ -27,7 +29,7 @@ def _fail(code: str, detail: str) -> Never:
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """The fields of an object, all of them optional, none besides them."""
+    """The fields of an object and none besides them."""
 
     @override
     def to_internal_value(self, data: Any) -> Any:
@@ -41,9 +43,20 @@ class StrictSerializer(serializers.Serializer[Any]):
             value = super().to_internal_value(data)
         except ValidationError as error:
             errors.update(error.detail)  # type: ignore[arg-type]  # a serializer's is by field
+        for name, field in self.fields.items():
+            if field.required and name not in data:
+                errors[name] = [ErrorDetail("Must be given.", code="missing_field")]
         if errors:
             raise ValidationError(errors)
         return value
+
+
+def read_fields(request: Request, form: type[StrictSerializer]) -> dict[str, Any]:
+    """The fields that a body gives, each in its type. Raises `ValidationError`, `BadBody`, `Problem`."""
+    serializer = form(data=read_object(request._request))
+    serializer.is_valid(raise_exception=True)
+    given: dict[str, Any] = serializer.validated_data
+    return given
 
 
 class Text(serializers.CharField):

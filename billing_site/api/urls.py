@@ -4,6 +4,8 @@ from django.urls import path
 
 from billing_site.api.accounts import Accounts, OneAccount, OneConnection
 from billing_site.api.events import Events
+from billing_site.api.ledgers import Gaps, Held, Notifications, Plans, Subscriptions
+from billing_site.api.steering import Close, Downgrade, Pause, Replay, Resume, Upgrade
 from billing_site.api.usage import ConnectionStatus, OnePeriod, Periods, Usage
 
 urlpatterns = [
@@ -11,8 +13,19 @@ urlpatterns = [
     path("accounts", Accounts.as_view()),
     path("accounts/<str:slug>", OneAccount.as_view()),
     path("accounts/<str:slug>/connections/<str:key>", OneConnection.as_view()),
+    path("accounts/<str:slug>/pause", Pause.as_view()),
+    path("accounts/<str:slug>/resume", Resume.as_view()),
+    path("accounts/<str:slug>/upgrade", Upgrade.as_view()),
+    path("accounts/<str:slug>/downgrade", Downgrade.as_view()),
+    path("accounts/<str:slug>/replay", Replay.as_view()),
+    path("accounts/<str:slug>/close", Close.as_view()),
     path("usage", Usage.as_view()),
     path("usage/periods", Periods.as_view()),
     path("usage/periods/<str:start>", OnePeriod.as_view()),
     path("connections/<str:key>/status", ConnectionStatus.as_view()),
+    path("subscription", Subscriptions.as_view()),
+    path("plans", Plans.as_view()),
+    path("notifications", Notifications.as_view()),
+    path("gaps", Gaps.as_view()),
+    path("held", Held.as_view()),
 ]

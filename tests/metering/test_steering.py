@@ -435,3 +435,60 @@ def test_an_upgrade_that_a_closed_account_has_caused_is_still_made_for_its_last_
     upgrade_task(UpgradeCause.objects.get().pk, NOW)
 
     assert subscriptions(acme)[-1] == ("connect/growth", DECEMBER)
+
+
+# --- Before the sign-up ---
+
+
+@pytest.fixture(params=[1, 5, 31, 70])
+def soon(request: Any, catalogue: None) -> Account:
+    """On connect/growth, signed up some days from now: what contains now is a period before its first."""
+    return put_account("soon", signed_up_at=NOW + timedelta(days=request.param), plan="connect", tier="growth")
+
+
+def test_an_upgrade_before_the_sign_up_is_in_force_from_the_start(soon: Account):
+    for _ in range(2):
+        row = steering.upgrade(soon, "scale", now=NOW, **BY)
+
+    assert (row.tier.key, row.starts_at) == ("scale", soon.signed_up_at)
+    assert subscriptions(soon) == [("connect/scale", None)]
+    assert actions(soon) == ["account.created", "account.upgraded"]
+    assert usage(soon, NOW)["limit"] == 50_000
+
+
+@pytest.mark.parametrize(("tier", "plan"), [("starter", None), ("free", "social")])
+def test_a_downgrade_before_the_sign_up_waits_for_the_end_of_the_first_period(
+    soon: Account, tier: str, plan: str | None
+):
+    for _ in range(2):
+        row = steering.downgrade(soon, tier, plan, now=NOW, **BY)
+
+    assert row.tier.key == tier
+    assert row.starts_at > soon.signed_up_at
+    assert subscriptions(soon) == [("connect/growth", row.starts_at), (f"{plan or 'connect'}/{tier}", None)]
+    assert actions(soon) == ["account.created", "account.downgraded"]
+    assert usage(soon, row.starts_at)["tier"] == tier
+
+
+def test_an_upgrade_before_the_sign_up_cancels_the_downgrade(soon: Account):
+    steering.downgrade(soon, "starter", now=NOW, **BY)
+
+    steering.upgrade(soon, "growth", now=NOW, **BY)
+
+    assert subscriptions(soon) == [("connect/growth", None)]
+
+
+def test_an_account_closed_before_its_sign_up_closes_at_the_end_of_its_first_period(soon: Account):
+    for _ in range(2):
+        row = steering.close(soon, now=NOW, **BY)
+
+    soon.refresh_from_db()
+    assert row.ends_at == soon.closed_at
+    assert row.ends_at is not None
+    assert row.ends_at > soon.signed_up_at
+    put_connection(soon, "pipedrive-mailchimp")
+    receipt = deliver(soon, [event(time=soon.signed_up_at), event(time=row.ends_at)], now=row.ends_at)
+    assert [(item.verdict.outcome, item.verdict.code) for item in receipt.items] == [
+        ("recorded", ""),
+        ("rejected", "account_closed"),
+    ]

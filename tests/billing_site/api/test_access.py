@@ -12,7 +12,17 @@ from tests.factories import NOW, Caller, event, make_key
 
 pytestmark = pytest.mark.django_db
 
-READS = ["usage", "usage/periods", "usage/periods/2026-11-01T00:00:00Z", "connections/website/status"]
+READS = [
+    "usage",
+    "usage/periods",
+    "usage/periods/2026-11-01T00:00:00Z",
+    "connections/website/status",
+    "subscription",
+    "plans",
+    "notifications",
+    "gaps",
+    "held",
+]
 OPERATOR_PATHS = ["accounts", "accounts/acme", "accounts/nobody", "accounts/acme/connections/website"]
 NO_SUCH_RESOURCE = {
     "type": "about:blank",

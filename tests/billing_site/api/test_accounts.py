@@ -8,7 +8,7 @@ import pytest
 from accounts.models import Account, ApiKey, AuditEntry, Connection
 from metering.models import AccountMeter
 from plans.models import Subscription
-from tests.factories import CAST, Caller, deliver, event, put_account, rows
+from tests.factories import CAST, Caller, deliver, event, put_account, put_connection, rows
 
 pytestmark = pytest.mark.django_db
 
@@ -307,6 +307,58 @@ def test_the_kind_of_a_connection_is_fixed(acme: Account, operator: Caller):
     answer = operator.put("accounts/acme/connections/website", {"kind": "contact_sync"})
 
     assert (answer.status_code, answer.json()["code"]) == (409, "fixed")
+
+
+WARNING = (
+    "Without automatic upgrades the account is paused when it reaches its limit, unless it is set to hold events or to "
+    "limit new contacts there. While it is paused, contact sync, engagement sync, web tracking, lead scoring and "
+    "automations stop. Data that arrives while it is paused is dropped: it leaves gaps and cannot be replayed. "
+)
+
+
+def test_opting_out_of_upgrades_is_answered_with_a_warning(acme: Account, operator: Caller):
+    put_connection(acme, "scoring", "lead_scoring", enabled=False)
+    put_connection(acme, "website", "web_tracking", name="Our shop")
+    before = operator.get("accounts/acme").json()
+
+    answer = operator.put("accounts/acme", {"auto_upgrade": False})
+
+    concerned = "This concerns: hubspot-brevo, mailchimp-pipedrive, pipedrive-mailchimp, Our shop (website)."
+    assert answer.status_code == 200
+    assert answer.json() == {**before, "auto_upgrade": False, "warning": WARNING + concerned}
+    assert rows(AuditEntry, "before", "after", action="account.changed") == [
+        ({"auto_upgrade": True}, {"auto_upgrade": False})
+    ]
+
+
+def test_an_account_without_enabled_connections_is_warned_too(catalogue: None, operator: Caller):
+    operator.put("accounts/hooli", {})
+
+    answer = operator.put("accounts/hooli", {"auto_upgrade": False}).json()
+
+    assert answer["warning"] == f"{WARNING}No connection is enabled at present."
+
+
+def test_only_the_push_that_opts_out_is_answered_with_a_warning(acme: Account, operator: Caller):
+    created = operator.put("accounts/hooli", {"auto_upgrade": False})
+    pushes = [{"auto_upgrade": True}, {"auto_upgrade": False}, {"auto_upgrade": False}, {"name": "x"}]
+    pushes += [{"auto_upgrade": True}, {"auto_upgrade": False, "name": "y"}]
+    answers = [operator.put("accounts/acme", push).json() for push in pushes]
+
+    assert (created.status_code, "warning" in created.json()) == (201, False)
+    assert ["warning" in answer for answer in answers] == [False, True, False, False, False, True]
+    assert "warning" not in operator.get("accounts/acme").json()
+
+
+def test_a_push_that_is_refused_opts_nobody_out(acme: Account, operator: Caller):
+    answer = operator.put("accounts/acme", {"auto_upgrade": False, "tier": "growth"})
+
+    assert (answer.status_code, answer.json()["code"], "warning" in answer.json()) == (
+        409,
+        "use_upgrade_or_downgrade",
+        False,
+    )
+    assert operator.get("accounts/acme").json()["auto_upgrade"] is True
 
 
 def test_a_connection_of_an_account_that_is_missing_is_missing(catalogue: None, operator: Caller):

@@ -9,9 +9,23 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django_q.models import OrmQ
 
 from accounts.models import Account
-from metering.models import BillingPeriod, Event, OutcomeTally, QuarantinedEvent
+from jobs.models import Job
+from metering.models import (
+    BillingPeriod,
+    Contact,
+    CountedContact,
+    Event,
+    Gap,
+    OutcomeTally,
+    QuarantinedEvent,
+    ThresholdCrossing,
+    UpgradeCause,
+)
+from notifications.models import Notification
+from plans.models import Subscription
 from tests.factories import NOW, Caller, event, make_key, put_account, put_connection, rows
 
 pytestmark = pytest.mark.django_db
@@ -148,6 +162,139 @@ def test_a_dry_run_answers_the_same_and_what_would_be_and_writes_nothing(acme: A
     wet = caller.send(batch, dry_run="false").json()
     del dry["would"]
     assert wet == dry
+
+
+EVERYTHING = (
+    BillingPeriod,
+    Contact,
+    CountedContact,
+    Event,
+    Gap,
+    Job,
+    Notification,
+    OrmQ,
+    OutcomeTally,
+    QuarantinedEvent,
+    ThresholdCrossing,
+    UpgradeCause,
+)
+"""The tables that a batch may write to."""
+
+
+def test_a_dry_run_tells_thresholds_and_the_upgrade_and_writes_nothing(acme: Account, acme_caller: Caller):
+    put_account("acme", limit_override=5)
+
+    dry = acme_caller.send([event() for _ in range(6)], dry_run="true").json()
+
+    assert dry["outcomes"] == {"recorded": 6}
+    assert dry["usage"] == {"acme": {"unit": "active_contacts", "used": 6, "limit": 5, "state": "limit_reached"}}
+    assert dry["would"] == {"acme": {"thresholds": [80, 100], "upgrade": "growth", "state": "limit_reached"}}
+    assert [model for model in EVERYTHING if model._default_manager.exists()] == []
+    assert rows(Subscription, "tier__key") == ["starter"]
+
+
+def test_what_a_dry_run_said_comes_true(acme: Account, acme_caller: Caller):
+    put_account("acme", limit_override=5)
+    batch = [event() for _ in range(6)]
+    dry = acme_caller.send(batch, dry_run="true").json()
+
+    wet = acme_caller.send(batch).json()
+
+    assert {**wet, "would": dry["would"]} == dry
+    assert rows(ThresholdCrossing, "percent") == [100, 80]
+    assert rows(Job, "task", task="metering.upgrade") == ["metering.upgrade"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "outcome", "state"),
+    [("hold", "held", "holding"), ("limit_new", "limited", "limiting"), ("pause", "dropped", "paused")],
+)
+def test_a_dry_run_tells_what_happens_at_the_limit(
+    acme: Account, acme_caller: Caller, policy: str, outcome: str, state: str
+):
+    put_account("acme", limit_override=5, at_limit=policy)
+
+    dry = acme_caller.send([event() for _ in range(6)], dry_run="true").json()
+
+    assert dry["outcomes"] == {"recorded": 5, outcome: 1}
+    assert dry["would"] == {"acme": {"thresholds": [80, 100], "upgrade": None, "state": state}}
+    assert [model for model in EVERYTHING if model._default_manager.exists()] == []
+
+
+def test_a_dry_run_over_the_top_tier_upgrades_to_nothing(acme: Account, acme_caller: Caller):
+    put_account("acme", limit_override=1)
+    acme.subscriptions.get().tier.plan.tiers.exclude(key__in=["trial", "starter"]).delete()
+
+    dry = acme_caller.send([event(), event()], dry_run="true").json()
+
+    assert dry["would"]["acme"]["upgrade"] is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "outcome", "detail"),
+    [
+        ("hold", "held", "it would raise the count above the limit: kept, and counted when there is room"),
+        ("limit_new", "limited", "it would raise the count above the limit: new contacts are not served"),
+        ("pause", "dropped", "the account is paused at its limit: this is lost"),
+    ],
+)
+def test_an_event_above_the_limit_says_what_became_of_it(
+    acme: Account, acme_caller: Caller, policy: str, outcome: str, detail: str
+):
+    put_account("acme", limit_override=1, at_limit=policy)
+
+    answer = acme_caller.send([event(), event(id="above")]).json()
+
+    assert answer["outcomes"] == {"recorded": 1, outcome: 1}
+    assert answer["items"] == [{"index": 1, "id": "above", "outcome": outcome, "detail": detail}]
+    assert answer["usage"]["acme"]["used"] == 1
+
+
+def test_what_is_sent_again_is_told_what_it_was_first(acme: Account, acme_caller: Caller):
+    put_account("acme", limit_override=1, at_limit="hold")
+    batch = [event(id="a"), event(id="b"), event(id="c", time=NOW - timedelta(days=25))]
+    assert acme_caller.send(batch).json()["outcomes"] == {"recorded": 1, "held": 1, "late": 1}
+
+    items = acme_caller.send(batch).json()["items"]
+
+    assert items == [
+        {"index": 0, "id": "a", "outcome": "duplicate", "first": "recorded"},
+        {"index": 1, "id": "b", "outcome": "duplicate", "first": "held"},
+        {"index": 2, "id": "c", "outcome": "duplicate", "first": "late"},
+    ]
+
+
+def test_what_was_held_is_recorded_first_once_it_is_replayed(acme: Account, acme_caller: Caller):
+    put_account("acme", limit_override=1, at_limit="hold")
+    batch = [event(id="a"), event(id="b")]
+    acme_caller.send(batch)
+    put_account("acme", limit_override=2)
+
+    items = acme_caller.send(batch).json()["items"]
+
+    assert [item["first"] for item in items] == ["recorded", "recorded"]
+
+
+def test_what_was_limited_is_decided_afresh_and_what_was_dropped_is_new(acme: Account, acme_caller: Caller):
+    put_account("acme", limit_override=1, at_limit="limit_new")
+    acme_caller.send([event()])
+    limited, dropped = event(id="limited"), event(id="dropped")
+    assert acme_caller.send([limited]).json()["outcomes"] == {"limited": 1}
+    assert acme_caller.send([limited]).json()["outcomes"] == {"limited": 1}
+    put_account("acme", at_limit="pause")
+    assert acme_caller.send([dropped]).json()["outcomes"] == {"dropped": 1}
+
+    put_account("acme", limit_override=3)
+
+    assert acme_caller.send([limited, dropped]).json()["outcomes"] == {"recorded": 2}
+
+
+def test_a_pause_by_staff_drops_whatever_the_limit(acme: Account, operator: Caller, acme_caller: Caller):
+    operator.post("accounts/acme/pause", b'{"reason": "unpaid"}')
+
+    [item] = acme_caller.send([event(id="e")]).json()["items"]
+
+    assert item == {"index": 0, "id": "e", "outcome": "dropped", "detail": "the account is paused: this is lost"}
 
 
 def test_usage_is_told_to_a_key_that_may_read(acme: Account, clock: Any):

@@ -8,8 +8,9 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Account
 from metering.models import BillingPeriod
+from notifications.models import Notification
 from tests.conftest import StoppedClock
-from tests.factories import NOW, Caller, deliver, event
+from tests.factories import CONNECTIONS, NOW, Caller, deliver, event, put_account, put_connection
 
 pytestmark = pytest.mark.django_db
 
@@ -72,7 +73,62 @@ def test_usage_tells_how_much_of_what_and_why(acme: Account, acme_caller: Caller
         "totals": {"app_connector_events": 1, "active_contacts": 2, "activated_contacts": 1},
         "contacts_known": 3,
         "outcomes": {"recorded": 4, "rejected": 1},
+        "thresholds": [],
+        "at_limit": {
+            "action": "upgrade",
+            "because": [
+                {"connection": "hubspot-brevo", "replayable": True},
+                {"connection": "mailchimp-pipedrive", "replayable": False},
+                {"connection": "pipedrive-mailchimp", "replayable": True},
+                {"connection": "scoring", "replayable": True},
+                {"connection": "website", "replayable": False},
+            ],
+        },
     }
+
+
+def test_usage_tells_the_thresholds_it_crossed_and_when_they_were_told(acme: Account, acme_caller: Caller):
+    put_account("acme", limit_override=5)
+    deliver(acme, [event() for _ in range(4)], now=NOW - timedelta(hours=1))
+    Notification.objects.update(state="sent", sent_at=NOW - timedelta(minutes=59))
+    deliver(acme, [event()])
+
+    assert acme_caller.get("usage").json()["thresholds"] == [
+        {
+            "percent": 80,
+            "limit": 5,
+            "crossed_at": "2026-11-22T11:00:00Z",
+            "notified_at": "2026-11-22T11:01:00Z",
+        },
+        {"percent": 100, "limit": 5, "crossed_at": "2026-11-22T12:00:00Z", "notified_at": None},
+    ]
+
+
+def test_what_happens_at_the_limit_follows_from_the_enabled_connections(acme: Account, acme_caller: Caller):
+    for key in ("mailchimp-pipedrive", "website", "scoring"):
+        put_connection(acme, key, CONNECTIONS["acme"][key], enabled=False)
+
+    at_limit = acme_caller.get("usage").json()["at_limit"]
+
+    assert at_limit == {
+        "action": "hold",
+        "because": [
+            {"connection": "hubspot-brevo", "replayable": True},
+            {"connection": "pipedrive-mailchimp", "replayable": True},
+        ],
+    }
+
+
+def test_who_opted_out_of_upgrades_is_paused_at_the_limit(acme: Account, acme_caller: Caller):
+    put_account("acme", auto_upgrade=False)
+
+    assert acme_caller.get("usage").json()["at_limit"]["action"] == "pause"
+
+
+def test_at_no_limit_nothing_happens(acme: Account, acme_caller: Caller):
+    acme.subscriptions.get().tier.plan.tiers.update(limit=None)
+
+    assert acme_caller.get("usage").json()["at_limit"]["action"] is None
 
 
 def test_a_first_look_opens_the_period(acme: Account, acme_caller: Caller):
