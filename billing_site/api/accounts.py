@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts import usage_link
 from accounts.models import (
     CONNECTION_KEY_PATTERN,
     SLUG_PATTERN,
@@ -56,6 +58,8 @@ class ConnectionFields(fields.StrictSerializer):
     score_expiry_days = fields.WholeNumber(min_value=1, max_value=36_500, required=False, allow_null=True)
 
 
+LINK_LASTS: Final = timedelta(days=1)
+
 _ACCOUNT_FIELDS: Final[Sequence[str]] = tuple(AccountFields().get_fields())
 _CONNECTION_FIELDS: Final[Sequence[str]] = tuple(ConnectionFields().get_fields())
 
@@ -91,6 +95,17 @@ class OneAccount(Endpoint):
         [found] = overview([account], now)
         row = _account_row(found)
         return Response(row if warning is None else {**row, "warning": warning}, status=201 if created else 200)
+
+
+class UsageLink(Endpoint):
+    """A link that shows an account's usage page to whoever holds it, for a day."""
+
+    scopes: ClassVar = {"POST": Scope.OPERATE}
+
+    def post(self, request: Request, slug: str) -> Response:
+        account = account_or_404(slug)
+        link = usage_link.make(account.slug, now=timezone.now(), lasts=LINK_LASTS)
+        return Response({"url": link.url, "expires_at": link.expires_at})
 
 
 class OneConnection(Endpoint):

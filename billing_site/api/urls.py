@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from billing_site.api.accounts import Accounts, OneAccount, OneConnection
+from billing_site.api.accounts import Accounts, OneAccount, OneConnection, UsageLink
 from billing_site.api.events import Events
 from billing_site.api.ledgers import Gaps, Held, Notifications, Plans, Subscriptions
 from billing_site.api.steering import Close, Downgrade, Pause, Replay, Resume, Upgrade
@@ -13,6 +13,7 @@ urlpatterns = [
     path("accounts", Accounts.as_view()),
     path("accounts/<str:slug>", OneAccount.as_view()),
     path("accounts/<str:slug>/connections/<str:key>", OneConnection.as_view()),
+    path("accounts/<str:slug>/usage-link", UsageLink.as_view()),
     path("accounts/<str:slug>/pause", Pause.as_view()),
     path("accounts/<str:slug>/resume", Resume.as_view()),
     path("accounts/<str:slug>/upgrade", Upgrade.as_view()),
