@@ -69,7 +69,8 @@ def main() -> int:
 def compare(events: int, batch: int, contacts: int) -> None:
     """Print both rates and their ratio."""
     catalogue.load()
-    account, _ = put_account("bench", {"signed_up_at": NOW - timedelta(days=90)}, actor="benchmark", now=NOW)
+    fields = {"signed_up_at": NOW - timedelta(days=90), "limit_override": 10_000_000}
+    account, _ = put_account("bench", fields, actor="benchmark", now=NOW)
     for key, kind in CONNECTIONS.items():
         put_connection(account, key, {"kind": kind}, actor="benchmark", now=NOW)
     sql.run("CREATE TABLE benchmark_event (LIKE metering_event INCLUDING ALL)")
