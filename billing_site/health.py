@@ -1,23 +1,16 @@
 """Whether we live, and whether we are ready to serve: for whoever runs Headcount, without a key."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import Any, Final
 
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models import Max, Min
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
-from django_q.models import OrmQ, Task
 
-RECENTLY: Final = timedelta(minutes=5)
-"""A task that ended since then shows that a worker runs."""
-
-TOO_LONG: Final = timedelta(minutes=1)
-"""A task that waits for longer shows that none does, or too few."""
+from billing_site.heartbeat import worker_heartbeat
+from billing_site.overdue import findings
 
 
 @require_safe
@@ -29,15 +22,18 @@ def alive(request: HttpRequest) -> JsonResponse:
 @csrf_exempt
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
-    """200 if the database answers and has every migration, else 503. How the worker does is told only."""
+    """200 if the database answers and has every migration, else 503. How the worker does, and what is overdue, is told
+    only."""
     try:
         unapplied = _unapplied_migrations()
-        worker = {"state": "unknown"} if unapplied else worker_heartbeat(timezone.now())
+        now = timezone.now()
+        worker = {"state": "unknown"} if unapplied else worker_heartbeat(now)
+        overdue = [] if unapplied else [found.row() for found in findings(now) if found.late]
     except Error:
         return _not_ready({"database": "unreachable", "migrations": "unknown"})
     if unapplied:
         return _not_ready({"database": "ok", "migrations": f"{unapplied} not applied"})
-    return JsonResponse({"status": "ok", "database": "ok", "migrations": "ok", "worker": worker})
+    return JsonResponse({"status": "ok", "database": "ok", "migrations": "ok", "worker": worker, "overdue": overdue})
 
 
 def answer_probes(
@@ -51,22 +47,6 @@ def answer_probes(
         return probes.get(request.path, get_response)(request)
 
     return respond
-
-
-def worker_heartbeat(now: datetime) -> dict[str, Any]:
-    """How the task cluster does, by what it leaves in the database.
-
-    django-q2 tells of its processes through the cache, which here is each process's own. So: `running` if a
-    task ended lately, `silent` if one has been waiting for too long, else `unknown`: there was nothing to do.
-    """
-    last_ended_at = Task.objects.aggregate(at=Max("stopped"))["at"]
-    waits_since = OrmQ.objects.filter(lock__lte=now).aggregate(at=Min("lock"))["at"]
-    state = "unknown"
-    if waits_since is not None and waits_since < now - TOO_LONG:
-        state = "silent"
-    elif last_ended_at is not None and last_ended_at > now - RECENTLY:
-        state = "running"
-    return {"state": state, "last_task_ended_at": last_ended_at, "oldest_task_waits_since": waits_since}
 
 
 def _unapplied_migrations() -> int:

@@ -7,7 +7,6 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from unfold.admin import ModelAdmin
 
 from accounts.admin import ReadOnlyAdmin
 from accounts.audit import write_audit
@@ -53,17 +52,6 @@ class JobAdmin(ReadOnlyAdmin):
         return (lookup == RegisteredTask.parameter_name and value in TASKS) or super().lookup_allowed(
             lookup, value, request
         )
-
-    @override
-    def get_action_choices(
-        self,
-        request: HttpRequest,
-        default_choices: list[tuple[str, str]] | None = None,
-        action_location: admin.ActionLocation = admin.ActionLocation.CHANGE_LIST,
-    ) -> list[tuple[str, str]]:
-        """Django's own: unfold's lacks a parameter, of which Django 6.1 warns on every page with an action."""
-        choices = default_choices or [("", "Select action")]
-        return super(ModelAdmin, self).get_action_choices(request, choices, action_location)  # type: ignore[no-any-return]
 
     def has_try_again_permission(self, request: HttpRequest) -> bool:
         """Asked for by the action; the pages stay read-only for everybody."""

@@ -65,7 +65,7 @@ def settle(account: Account, cause: UpgradeCause, now: datetime) -> None:
             now=now,
             actor=ACTOR,
             reason="limit_reached",
-            because={"used": cause.used, "limit": cause.limit, "connections": cause.connections},
+            because={"used": cause.used, "limit_exceeded": cause.limit, "connections": cause.connections},
         )
 
 

@@ -1,10 +1,7 @@
 """What staff see of mails: which were sent, which wait, which failed and why. They may send a failed one again."""
 
-from typing import override
-
 import msgspec
 from django.contrib import admin, messages
-from django.contrib.admin.options import ActionLocation
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -82,17 +79,6 @@ class NotificationAdmin(ReadOnlyAdmin):
             else:
                 again += 1
         self.message_user(request, f"{again:,} will be sent again.", messages.SUCCESS if again else messages.INFO)
-
-    @override
-    def get_action_choices(
-        self,
-        request: HttpRequest,
-        default_choices: list[tuple[str, str]] | None = None,
-        action_location: ActionLocation = ActionLocation.CHANGE_LIST,
-    ) -> list[tuple[str, str]]:
-        """Django's own: unfold's does not know yet of actions in other places, of which Django 6.1 warns."""
-        first = [("", "Select action")]
-        return admin.ModelAdmin.get_action_choices(self, request, first, action_location=action_location)
 
     def has_send_permission(self, request: HttpRequest) -> bool:
         """Those who could change a notification, if anybody could."""

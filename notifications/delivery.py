@@ -99,7 +99,7 @@ def _taken(notification_id: int, now: datetime) -> Notification | None:
 
 def _try(row: Notification, now: datetime) -> None:
     account = Account.objects.get(pk=row.account_id)
-    to = settings.SUPPORT_EMAIL if row.audience == Audience.STAFF else account.billing_email
+    to = _recipient(row, account)
     if why := _unusable(to):
         return _fail(row, why)
     try:
@@ -130,12 +130,17 @@ def _wait(row: Notification, why: str, now: datetime) -> None:
     return row.save()
 
 
+def _recipient(row: Notification, account: Account) -> str:
+    """An address, without a name: SUPPORT_EMAIL may have one."""
+    return parseaddr(settings.SUPPORT_EMAIL)[1] if row.audience == Audience.STAFF else account.billing_email
+
+
 def _unusable(address: str) -> str:
     """Why nothing can be sent to an address; empty if it can."""
-    if not address.strip():
+    if not address:
         return "the account has no main e-mail address: set one, then send again"
     try:
-        validate_email(parseaddr(address)[1])
+        validate_email(address)
     except ValidationError:
         return f"{address!r} is no address that mail can be sent to: correct it, then send again"
     return ""

@@ -14,7 +14,10 @@ from accounts.admin import ReadOnlyAdmin
 from accounts.models import Account, ApiKey, User
 from jobs.models import Job
 from jobs.queue import enqueue
+from notifications import outbox
+from notifications.models import Kind
 from tests.factories import NOW, deliver, event, make_key, put_account
+from tests.notifications.facts import facts
 
 pytestmark = pytest.mark.django_db
 
@@ -35,6 +38,7 @@ def filled(acme: Account) -> None:
     make_key(acme)
     put_account("acme", limit_override=1, signed_up_at=acme.signed_up_at)
     deliver(acme, [event(), event(id="<script>alert(1)</script>", type="nope")])
+    outbox.post(acme.pk, Kind.THRESHOLD, facts(), key="80", at=NOW, live=True, percent=80)
     job = enqueue("<script>alert(1)</script>", 1, account_id=acme.pk, now=NOW)
     Job.objects.filter(pk=job.pk).update(error="<script>alert(1)</script>")
 
@@ -51,6 +55,7 @@ def test_there_is_a_page_for_each_of_these():
         "BillingPeriod",
         "Connection",
         "Job",
+        "Notification",
         "Plan",
         "QuarantinedEvent",
         "Subscription",

@@ -1,8 +1,11 @@
 """What mails say: the facts, all of them, in both parts alike; and nothing that a name could smuggle in."""
 
 import re
+import subprocess
+import sys
 from decimal import Decimal
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -418,3 +421,10 @@ def test_a_threshold_mail_without_a_threshold_is_a_mistake():
 def test_a_kind_that_nobody_wrote_a_mail_for_is_a_mistake():
     with pytest.raises(KeyError):
         compose("nonsense", None, facts(), account_name="A", usage_url=URL, support_email=SUPPORT)
+
+
+def test_what_mails_say_is_decided_without_django():
+    program = "import sys, notifications.compose; sys.exit(any(name.split('.')[0] == 'django' for name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2])
+
+    assert done.returncode == 0

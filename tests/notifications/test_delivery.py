@@ -121,6 +121,16 @@ def test_staff_get_theirs_at_the_support_address_with_a_link_into_the_backoffice
     assert "token=" not in mail.as_string()
 
 
+def test_the_support_address_may_have_a_name(server: SmtpServer, settings: LazySettings, acme: Account):
+    settings.SUPPORT_EMAIL = "Our Support <support@example.com>"
+
+    try_at(post(acme, Kind.OVER_TOP_TIER, audience=Audience.STAFF), NOW)
+    try_at(post(acme), NOW)
+
+    assert server.sent_to == [["support@example.com"], ["billing@acme.example"]]
+    assert server.messages[1]["Reply-To"] == "Our Support <support@example.com>"
+
+
 def test_names_in_any_script_arrive_as_they_are(server: SmtpServer, acme: Account):
     Account.objects.filter(pk=acme.pk).update(name="Bäckerei 北京 🦊 GmbH", billing_email="post@bäckerei.example")
     try_at(post(acme), NOW)
@@ -200,7 +210,8 @@ def test_a_task_that_finds_the_mail_in_other_hands_looks_again_later(server: Smt
         Notification.objects.select_for_update().get(pk=sent)
         thread = threading.Thread(target=run)
         thread.start()
-        thread.join()
+        thread.join(5)
+        assert not thread.is_alive(), "it waits for the other one"
 
     [later] = said
     assert later is not None
@@ -275,6 +286,8 @@ def test_a_refusal_for_good_is_kept_where_staff_see_it(server: SmtpServer, acme:
     [
         ("", "no main e-mail address"),
         ("nobody", "is no address"),
+        (" ", "is no address"),
+        ("Ann <ann@example.com>", "is no address"),
         ("jörg@example.com", "is no address"),
         ("a@b.example, c@d.example", "is no address"),
         ("a@b.example\r\nBcc: c@d.example", "is no address"),

@@ -7,13 +7,17 @@ from typing import Any, override
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
+from jobs.runner import Ran, run_all_due
 from metering.due import run_due
 
 
 class Command(BaseCommand):
     """What the scheduler does every minute, for a person to do."""
 
-    help = "End, open and close the billing periods that are due, and forget old rejected events. Idempotent."
+    help = (
+        "Do all scheduled work that is due, once: billing periods, trials, what is held, and every job that waits, "
+        "mails and upgrades among them. Idempotent."
+    )
 
     @override
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -21,9 +25,13 @@ class Command(BaseCommand):
 
     @override
     def handle(self, *args: Any, as_of: str | None, **options: Any) -> None:
-        done = run_due(timezone.now() if as_of is None else _instant(as_of))
+        at = timezone.now() if as_of is None else _instant(as_of)
+        done = run_due(at)
         self.stdout.write(str(done))
-        if done.failed:
+        ran = run_all_due(lambda: at)
+        for outcome, number in sorted(ran.items()):
+            self.stdout.write(f"{number:,} jobs {outcome}")
+        if done.failed or ran[Ran.PARKED]:
             raise CommandError("Not everything that is due could be done; the log says why.")
 
 
