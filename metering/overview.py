@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 
 from accounts.models import Account
@@ -17,7 +17,10 @@ from plans.subscriptions import in_force
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """An account, its plan and tier, and how it stands; `ok` while its current period is not opened."""
+    """An account, its plan and tier, and how it stands; `ok` while its current period is not opened.
+
+    A closed account stands as its last period does, as `usage` says too.
+    """
 
     account: Account
     plan: str
@@ -35,7 +38,8 @@ def overview(accounts: Sequence[Account], now: datetime) -> list[Overview]:
     for row in of_all.order_by("account_id", "starts_at"):
         subscriptions.setdefault(row.account_id, []).append(row)
     current = BillingPeriod.objects.filter(account_id__in=ids).annotate(at=Coalesce("account__meter__clock", now))
-    current = current.filter(starts_at__lte=F("at"), ends_at__gt=F("at"))
+    last_of_closed = Q(ends_at=F("account__closed_at"))
+    current = current.filter(Q(ends_at__gt=F("at")) | last_of_closed, starts_at__lte=F("at"))
     periods = {row.account_id: row for row in current.select_related("subscription__tier__plan")}
     return [
         _overview(account, subscriptions[account.pk], clocks[account.pk], periods.get(account.pk))

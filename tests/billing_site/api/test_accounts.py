@@ -8,6 +8,7 @@ import pytest
 from accounts.models import Account, ApiKey, AuditEntry, Connection
 from metering.models import AccountMeter
 from plans.models import Subscription
+from tests.conftest import StoppedClock
 from tests.factories import CAST, Caller, deliver, event, put_account, put_connection, rows
 
 pytestmark = pytest.mark.django_db
@@ -383,6 +384,16 @@ def test_the_state_of_an_account_is_that_of_its_current_period(acme: Account, op
         states.append(operator.get("accounts/acme").json()["state"])
 
     assert states == ["ok", "ok", "ok", "warning", "limit_reached"]
+
+
+def test_the_state_of_a_closed_account_is_that_of_its_last_period(acme: Account, operator: Caller, clock: StoppedClock):
+    put_account("acme", limit_override=5)
+    deliver(acme, [event() for _ in range(4)])
+    operator.post("accounts/acme/close", b'{"reason": "gone"}')
+    clock.advance(days=60)
+
+    assert operator.get("accounts/acme").json()["state"] == "warning"
+    assert operator.get("usage", account="acme").json()["state"] == "warning"
 
 
 def test_accounts_are_listed_by_slug_in_as_many_queries_for_many_as_for_one(

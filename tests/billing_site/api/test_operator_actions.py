@@ -3,15 +3,18 @@
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from accounts.models import Account, ApiKey, AuditEntry
 from jobs.models import Job
-from metering.models import Event, Gap
+from metering.models import AccountMeter, Event, Gap
 from notifications.models import Notification
 from plans.models import Subscription
+from tests.at_once import at_once
 from tests.conftest import StoppedClock
 from tests.factories import NOW, Caller, deliver, event, make_key, put_account, rows
 
@@ -487,3 +490,40 @@ def test_an_action_touches_its_own_account_and_no_other(acme: Account, globex: A
 
     assert rows(Account, "slug", "paused_at") == [("acme", NOW), ("globex", None)]
     assert rows(AuditEntry, "account__slug", action="account.paused") == ["acme"]
+
+
+# --- At the same moment ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("action", "body"),
+    [
+        ("pause", {}),
+        ("upgrade", {"tier": "growth"}),
+        ("downgrade", {"tier": "pro-1k", "plan": "social"}),
+        ("close", {}),
+    ],
+)
+def test_two_who_ask_for_the_same_at_once_change_it_once(
+    acme: Account, operator: Caller, action: str, body: dict[str, str]
+):
+    operator.get("usage", account="acme")
+
+    answers = at_once(*[partial(act, Caller(operator.key), action, **body)] * 2)
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json() == answers[1].json()
+    assert AuditEntry.objects.exclude(action__endswith="created").count() == 1
+    assert Notification.objects.count() == (1 if action in ("pause", "upgrade") else 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_another_writer_holds_the_account_the_answer_is_to_try_again(acme: Account, operator: Caller):
+    with transaction.atomic():
+        AccountMeter.objects.select_for_update().get(account=acme)
+        [answer] = at_once(partial(act, Caller(operator.key), "pause"))
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "account_busy")
+    assert answer.headers["Retry-After"] == "2"
+    assert rows(Account, "paused_at") == [None]
