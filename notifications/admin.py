@@ -2,6 +2,7 @@
 
 import msgspec
 from django.contrib import admin, messages
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -9,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.admin import ReadOnlyAdmin
+from accounts.audit import write_audit
 from accounts.refusals import Refused
 from notifications import delivery, render
 from notifications.blocks import Message
@@ -21,6 +23,16 @@ def _preview(notification: Notification) -> Message | str:
         return delivery.preview(notification)
     except (msgspec.ValidationError, KeyError, ValueError) as error:
         return f"This mail cannot be composed: {type(error).__name__}: {error}"
+
+
+@transaction.atomic
+def _send_again(notification: Notification, actor: str) -> None:
+    now = timezone.now()
+    delivery.resend(notification, now)
+    before = {"notification": notification.pk, "kind": notification.kind, "state": "failed"}
+    write_audit(
+        notification.account, "notification.sent_again", actor=actor, at=now, before=before, after={"state": "pending"}
+    )
 
 
 @admin.register(Notification)
@@ -73,7 +85,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         again = 0
         for notification in chosen.order_by("pk"):
             try:
-                delivery.resend(notification, timezone.now())
+                _send_again(notification, request.user.get_username())
             except Refused as refusal:
                 self.message_user(request, f"{notification}: {refusal.detail}", messages.WARNING)
             else:

@@ -364,6 +364,8 @@ _RESUMED_BECAUSE: Final = {
     "upgrade": "The account was moved up to {tier}.",
     "settings": "The account's settings were changed.",
     "resume": "Our team has resumed the account.",
+    "count_fell": "The count has fallen below the limit.",
+    "void": "An event was taken back, and the count has fallen below the limit.",
 }
 
 

@@ -52,7 +52,7 @@ def steps() -> st.SearchStrategy[list[Step]]:
         st.booleans().map(lambda on: Step("switch", on)),
         st.booleans().map(lambda on: Step("site", on)),
         st.sampled_from([1, 20, 30, 24 * 15, 24 * 31]).map(lambda hours: Step("time", hours)),
-        st.sampled_from(["pause", "resume", "replay", "settle"]).map(Step),
+        st.sampled_from([Step("pause"), Step("resume"), Step("replay"), Step("settle")]),
     )
     return st.lists(st.one_of(sent(), sent(), others), min_size=2, max_size=14)
 
