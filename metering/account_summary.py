@@ -1,5 +1,6 @@
-"""What the page of an account says at its top and at its bottom, in words. Reads; changes nothing."""
+"""What the page of an account says above its settings, in words. Reads; changes nothing."""
 
+from datetime import datetime
 from typing import Any
 
 from django.urls import reverse
@@ -16,6 +17,7 @@ def context(standing: Standing, *, may_steer: bool) -> dict[str, Any]:
     """For the templates of the account's page."""
     return {
         **in_figures(standing),
+        "account": standing.account,
         "notes": notes(standing),
         "at_limit": what_happens(standing.facts),
         "steps": [(step, address(standing, step.key)) for step in offered(standing)] if may_steer else [],
@@ -32,7 +34,7 @@ def address(standing: Standing, step: str) -> str:
 def _mails(standing: Standing) -> dict[str, Any]:
     rows = [
         [
-            f"{row.created_at:%Y-%m-%d %H:%M}",
+            _moment(row.created_at),
             format_html(
                 '<a href="{}" class="underline">{}</a>',
                 reverse("admin:notifications_notification_change", args=[row.pk]),
@@ -49,7 +51,7 @@ def _mails(standing: Standing) -> dict[str, Any]:
 def _changes(standing: Standing) -> dict[str, Any]:
     rows = [
         [
-            f"{row.at:%Y-%m-%d %H:%M}",
+            _moment(row.at),
             format_html(
                 '<a href="{}" class="underline">{}</a>',
                 reverse("admin:accounts_auditentry_change", args=[row.pk]),
@@ -61,3 +63,7 @@ def _changes(standing: Standing) -> dict[str, Any]:
         for row in recent_changes(standing.account)
     ]
     return {"headers": ["At (UTC)", "Change", "By", "Reason"], "rows": rows}
+
+
+def _moment(at: datetime) -> dict[str, str]:
+    return {"content": f"{at:%Y-%m-%d %H:%M}", "class": "whitespace-nowrap"}

@@ -37,7 +37,6 @@ class SteeredAccountAdmin(AccountAdmin):
     """Accounts, with how each stands and what can be done to it."""
 
     change_form_outer_before_template = "metering/account_summary.html"
-    change_form_outer_after_template = "metering/account_recent.html"
 
     @override
     def get_urls(self) -> list[URLPattern]:

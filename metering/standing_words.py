@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from metering.standing import Standing
 from notifications.facts import Link
-from notifications.words import UNITS, moment, offer, plain
+from notifications.words import UNITS, moment, money, plain
 
 _COLOURS: Final = {
     "ok": "success",
@@ -24,16 +24,18 @@ def figures(standing: Standing) -> list[tuple[str, str, str]]:
     percent = "no limit" if standing.percent is None else f"{standing.percent:,} %"
     limit = "unlimited" if standing.limit is None else f"{standing.limit:,}"
     custom = standing.account.limit_override is not None
+    of_tier = "no limit" if facts.tier.limit is None else unit.count(facts.tier.limit)
+    day, time = moment(standing.period.ends_at, facts.timezone).split(", ")
     return [
-        ("Plan and tier", f"{facts.plan}: {facts.tier.key}", offer(facts.tier, unit)),
+        ("Plan and tier", f"{plain(facts.plan)}: {plain(facts.tier.key)}", f"{of_tier}, {money(facts.tier.price)}"),
         ("Used", f"{standing.used:,}", f"{unit.many}, {percent}"),
         ("Limit", limit, "custom limit" if custom else "of the tier"),
-        ("Resets", f"{standing.period.ends_at:%-d %B %Y}", moment(standing.period.ends_at, facts.timezone)),
+        ("Resets", day, time),
     ]
 
 
 def notes(standing: Standing) -> list[str]:
-    """What is under way: a pause, held events, a downgrade that waits, a closing, an import."""
+    """What is under way: a pause, held events, a downgrade that waits, a closing."""
     return [line for line in (_pause(standing), _held(standing), _pending(standing), _closing(standing)) if line]
 
 
@@ -49,8 +51,8 @@ def in_figures(standing: Standing) -> dict[str, Any]:
 
 def connections_table(connections: Sequence[Link]) -> dict[str, Any]:
     """The enabled connections, and whether what they send can be read again."""
-    rows = [[plain(row.name), row.key, "yes" if row.replayable else "no"] for row in connections]
-    return {"headers": ["Connection", "Key", "Could be read again later"], "rows": rows}
+    rows = [[f"{plain(row.name)} ({row.key})", "yes" if row.replayable else "no"] for row in connections]
+    return {"headers": ["Connection", "Can be replayed"], "rows": rows}
 
 
 def _pause(standing: Standing) -> str:

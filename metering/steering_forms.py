@@ -21,6 +21,12 @@ MAX_LIMIT: Final = 2**53
 """As in the API."""
 
 
+class Choice(UnfoldAdminRadioSelectWidget):  # type: ignore[misc]  # unfold carries no types
+    """One of several, each with a label of any length."""
+
+    option_template_name = "metering/radio_option.html"
+
+
 class SteeringForm(forms.Form):
     """Why it is done: what the audit trail will say."""
 
@@ -50,7 +56,7 @@ class OptOutForm(SteeringForm):
 class _TierForm(SteeringForm):
     """A choice among tiers that depends on the account."""
 
-    tier = forms.TypedChoiceField(label="Tier", coerce=int, widget=UnfoldAdminRadioSelectWidget)
+    tier = forms.TypedChoiceField(label="Tier", coerce=int, widget=Choice)
     field_order = ("tier",)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -124,13 +130,14 @@ class LimitForm(SteeringForm):
         self.initial.setdefault("limit_override", self.standing.account.limit_override)
 
 
-_POLICIES: Final = {
+POLICIES: Final = {
     AtLimitPolicy.BY_REPLAYABILITY: "By what can be replayed: hold if all of its data can be read again, else upgrade",
     AtLimitPolicy.UPGRADE: "Upgrade to the next higher tier and go on counting",
     AtLimitPolicy.HOLD: "Hold what would raise the count, and replay it later",
     AtLimitPolicy.PAUSE: "Pause: drop everything that arrives, for good",
     AtLimitPolicy.LIMIT_NEW: "Limit new contacts: serve only those who are counted already",
 }
+"""What each policy means, for staff."""
 
 
 class PolicyForm(SteeringForm):
@@ -139,8 +146,8 @@ class PolicyForm(SteeringForm):
     at_limit = forms.ChoiceField(
         label="At the limit",
         required=False,
-        widget=UnfoldAdminRadioSelectWidget,
-        choices=[("", "As the plan says"), *((policy.value, text) for policy, text in _POLICIES.items())],
+        widget=Choice,
+        choices=[("", "As the plan says"), *((policy.value, text) for policy, text in POLICIES.items())],
     )
     field_order = ("at_limit",)
 

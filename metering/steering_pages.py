@@ -13,7 +13,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
-from accounts.models import Account
+from accounts.models import Account, AtLimitPolicy
 from accounts.refusals import Refused
 from metering import steering
 from metering.limits import remaining
@@ -21,10 +21,19 @@ from metering.lock import AccountBusy
 from metering.registration import put_account
 from metering.standing import Standing, standing_of
 from metering.standing_words import connections_table, in_figures
-from metering.steering_forms import DowngradeForm, LimitForm, OptOutForm, PolicyForm, SteeringForm, UpgradeForm
+from metering.steering_forms import (
+    POLICIES,
+    DowngradeForm,
+    LimitForm,
+    OptOutForm,
+    PolicyForm,
+    SteeringForm,
+    UpgradeForm,
+)
 from metering.warnings import opt_out_warning
-from notifications.at_limit import LOST, WHAT_STOPS
+from notifications.at_limit import LOST, WHAT_STOPS, what_happens
 from notifications.words import UNITS, events, moment, tier
+from plans.models import Unit
 
 BUSY: Final = "Somebody else is changing this account at this very moment. Nothing was changed: try again."
 
@@ -131,9 +140,13 @@ def _limiting(standing: Standing) -> list[str]:
 
 def _choosing_policy(standing: Standing) -> list[str]:
     return [
-        f"The plan says: {standing.tier.plan.get_at_limit_display()}.",
-        "On a trial everything but limiting new contacts is a pause, and so is what would upgrade while automatic "
-        "upgrades are off.",
+        *(f"Now: {paragraph.text}" for paragraph in what_happens(standing.facts)),
+        f"The plan says: {POLICIES[AtLimitPolicy(standing.tier.plan.at_limit)]}.",
+        "On a trial all but limiting new contacts means a pause; so does what would upgrade, while automatic upgrades "
+        "are off.",
+        "What an account counts by events cannot be limited to known contacts: the plan's rule is followed instead."
+        if standing.facts.unit == Unit.APP_CONNECTOR_EVENTS
+        else "",
         *_held(standing),
     ]
 
@@ -268,15 +281,15 @@ STEPS: Final = {
         ),
         Step(
             "pause",
-            "Pause",
+            "Pause the account",
             _pausing,
             _pause,
             is_offered=lambda standing: standing.account.paused_at is None,
             is_grave=True,
         ),
-        Step("resume", "Resume", _resuming, _resume, is_offered=_can_be_resumed),
+        Step("resume", "Resume the account", _resuming, _resume, is_offered=_can_be_resumed),
         Step("replay", "Replay held events", _replaying, _replay, is_offered=lambda standing: standing.held > 0),
-        Step("close", "Close", _closing, _close, is_grave=True),
+        Step("close", "Close the account", _closing, _close, is_grave=True),
     )
 }
 """What staff can do to an account, in the order of the buttons."""
@@ -305,6 +318,7 @@ def steer(
         **in_figures(standing),
         "title": f"{step.title}: {account.name}",
         "step": step,
+        "account": account,
         "effect": [line for line in step.effect(standing) if line],
         "connections": connections_table(standing.facts.links) if step.is_grave else {},
         "form": form,

@@ -224,6 +224,9 @@ def test_a_limit_that_is_none_is_refused(sam: Client, acme: Account, limit: str)
 
 
 def test_what_happens_at_the_limit_is_chosen(sam: Client, acme: Account):
+    page = shown(sam, acme, "policy")
+    assert "Now: The 1,000th active contact will still be counted." in page
+    assert "The plan says: By what can be replayed" in page
     assert "acme: At the limit: hold." in do(sam, acme, "policy", at_limit="hold")
     assert rows(Account, "at_limit", slug="acme") == ["hold"]
 
@@ -361,6 +364,51 @@ def test_an_account_that_never_counted_anything_has_a_page_too(sam: Client, acme
 
     assert "1 December 2026" in page
     assert not BillingPeriod.objects.exists()
+
+
+@pytest.fixture
+def unusual(request: pytest.FixtureRequest, catalogue: None, clock: StoppedClock) -> Account:
+    """An account in a state that pages forget."""
+    account = put_account("odd", plan="connect", tier="trial" if request.param == "trial ended" else "starter")
+    put_connection(account, "pipedrive-mailchimp")
+    fill(account, 3)
+    match request.param:
+        case "closed":
+            steering.close(account, reason="", actor="tests", now=NOW)
+            clock.advance(days=10)
+        case "trial ended":
+            put_account("odd", trial_ends_at=NOW)
+        case "period not opened":
+            clock.advance(days=10)
+        case "unlimited":
+            Tier.objects.filter(plan__key="connect", key="starter").update(limit=None)
+            BillingPeriod.objects.update(limit=None)
+        case "over the limit":
+            put_account("odd", limit_override=1)
+        case "change of plan waits":
+            steering.downgrade(account, "pro-1k", "social", reason="", actor="tests", now=NOW)
+        case "no settings":
+            put_account("odd", billing_email="", timezone="Asia/Kathmandu")
+    return Account.objects.get(pk=account.pk)
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [
+        "closed",
+        "trial ended",
+        "period not opened",
+        "unlimited",
+        "over the limit",
+        "change of plan waits",
+        "no settings",
+    ],
+    indirect=True,
+)
+def test_every_page_opens_for_unusual_accounts(sam: Client, unusual: Account):
+    assert sam.get(account_page(unusual)).status_code == 200
+    for step in STEPS:
+        assert shown(sam, unusual, step).count("<li>") > 0
 
 
 def test_the_page_costs_the_same_for_much_as_for_little(sam: Client, holding: Account, clock: StoppedClock):
