@@ -215,7 +215,7 @@ def replay(account: Account, *, reason: str, actor: str, now: datetime) -> Repla
         step = replay_some(it.account, it.clock)
         if step.goes_on:
             queue_replay(it.account.pk, it.clock)
-        if held:
+        if step.events:
             after = {"replayed": step.events, "held": held - step.events}
             before = {"held": held}
             write_audit(it.account, "account.replayed", actor=actor, at=now, before=before, after=after, reason=reason)

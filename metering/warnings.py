@@ -5,6 +5,8 @@ from typing import Any
 
 from accounts.models import Account
 from metering.policy import enabled_connections
+from notifications.at_limit import LOST, WHAT_STOPS
+from notifications.words import listed
 
 
 def warning_before(slug: str, fields: Mapping[str, Any]) -> str | None:
@@ -19,12 +21,10 @@ def warning_before(slug: str, fields: Mapping[str, Any]) -> str | None:
 
 
 def opt_out_warning(account: Account) -> str:
-    """What an account loses at its limit once it has opted out of automatic upgrades."""
+    """What an account loses at its limit once automatic upgrades are off, and from which connections."""
     names = [row.name if row.name == row.key else f"{row.name} ({row.key})" for row in enabled_connections(account.pk)]
-    concerned = f"This concerns: {', '.join(names)}." if names else "No connection is enabled at present."
+    concerned = f"This concerns {listed(names)}." if names else "No connection is enabled at present."
     return (
-        "Without automatic upgrades the account is paused when it reaches its limit, unless it is set to hold events "
-        "or to limit new contacts there. While it is paused, contact sync, engagement sync, web tracking, lead scoring "
-        "and automations stop. Data that arrives while it is paused is dropped: it leaves gaps and cannot be replayed. "
-        + concerned
+        "Without automatic upgrades the account is paused when it reaches its limit, unless its policy there is to "
+        f"hold events or to serve no new contacts. Then {WHAT_STOPS} stop. {LOST} {concerned}"
     )

@@ -53,6 +53,7 @@ def _create(sample: Sample, now: datetime) -> Account:
         "signed_up_at": sample.signed_up_at or began,
         "anchor": anchor,
         **({"trial_ends_at": now + TRIAL_LEFT} if sample.tier == "trial" else {}),
+        **sample.settings,
     }
     account, _ = put_account(sample.slug, fields, actor=ACTOR, now=now)
     return account

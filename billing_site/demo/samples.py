@@ -19,7 +19,10 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """A billing period: exactly so many people count in it, or on the event unit so many events do."""
+    """A billing period: exactly so many people count in it, or on the event unit so many events do.
+
+    Above the limit these are what is sent; what comes of it is the account's policy.
+    """
 
     people: int
     events: int
@@ -29,7 +32,7 @@ class Month:
 class Sample:
     """An account. `months` are its billing periods, the present one last; from one to the next no one goes missing.
 
-    `signed_up_at` is the start of the first of them unless given.
+    `signed_up_at` is the start of the first of them unless given; `settings` are those of the account from the start.
     """
 
     slug: str
@@ -124,6 +127,48 @@ SAMPLES = (
         (MAIL, WEB, SCORES),
         (Month(801, 2_600), Month(933, 3_100), Month(1_000, 2_700)),
         timezone="Europe/Oslo",
+    ),
+    # Its newsletter cannot be read again, so it is upgraded at the 1,001st.
+    Sample(
+        "nordlicht-reisen",
+        "Nordlicht Reisen – Polarlichter & Fjorde",
+        "connect",
+        "starter",
+        (CRM, MAIL),
+        (Month(870, 1_300), Month(1_240, 1_900)),
+        timezone="Europe/Berlin",
+    ),
+    # All that it sends can be read again, so what would be the 1,001st and later ones is held.
+    Sample(
+        "quarry-tools",
+        "Quarry & Sons Tool Hire",
+        "connect",
+        "starter",
+        (CRM, SCORES),
+        (Month(940, 1_300), Month(1_060, 1_700)),
+        timezone="Europe/London",
+    ),
+    # It has opted out of upgrades, so it is paused at the 1,001st: the rest is lost.
+    Sample(
+        "ateliers-lumiere",
+        "Les Ateliers Lumière",
+        "connect",
+        "starter",
+        (CRM, MAIL, WEB),
+        (Month(910, 1_300), Month(1_080, 1_800)),
+        timezone="Europe/Paris",
+        settings={"auto_upgrade": False},
+    ),
+    # On the top tier, with an agreed limit of its own: there is nothing to upgrade to, so it counts on.
+    Sample(
+        "kestrel-analytics",
+        "Kestrel Analytics",
+        "connect",
+        "scale",
+        (MAIL, WEB, SCORES),
+        (Month(780, 1_200), Month(960, 1_600)),
+        timezone="America/New_York",
+        settings={"limit_override": 900},
     ),
     Sample(
         "papaya-yoga",

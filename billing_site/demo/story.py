@@ -1,7 +1,7 @@
 """What happened to a sample account: events with a growing number of people, a weekly rhythm and a heavy tail.
 
 Drawn by lot from a seed, so the same account always has the same story, and exact: in each billing period just the
-people (or events) count that the sample says.
+people (or events) that the sample says count, as far as the account's limit lets them.
 """
 
 from collections.abc import Iterator, Sequence

@@ -21,23 +21,27 @@ from billing_site.demo import load
 from billing_site.demo.load import load_all
 from billing_site.demo.samples import LARGEST, SAMPLES, Sample
 from billing_site.demo.story import counts, events_of
-from metering import history
+from metering import history, limits
 from metering.catalogue import BY_NAME
-from metering.models import AccountMeter, BillingPeriod, Event
+from metering.models import AccountMeter, BillingPeriod, Event, EventState, Gap, UpgradeCause
 from metering.reconcile import differences
 from plans.models import Unit
 from tests.billing_site.programs import ROOT, environment
 from tests.factories import NOW, rows
 
 STANDINGS = {
-    "tulip-notebooks": (0, 1_000),
-    "harbour-coffee": (799, 1_000),
-    "bergmann-soehne": (800, 1_000),
-    "fjellheim-friluft": (1_000, 1_000),
-    "papaya-yoga": (137, 500),
-    "clinica-mirador": (64, 100),
-    "orchard-press": (612, 1_000),
-    "meridian-events": (1_920, 2_500),
+    "tulip-notebooks": (0, 1_000, "ok"),
+    "harbour-coffee": (799, 1_000, "ok"),
+    "bergmann-soehne": (800, 1_000, "warning"),
+    "fjellheim-friluft": (1_000, 1_000, "limit_reached"),
+    "nordlicht-reisen": (1_240, 2_500, "ok"),
+    "quarry-tools": (1_000, 1_000, "holding"),
+    "ateliers-lumiere": (1_000, 1_000, "paused"),
+    "kestrel-analytics": (960, 900, "over_top_tier"),
+    "papaya-yoga": (137, 500, "ok"),
+    "clinica-mirador": (64, 100, "ok"),
+    "orchard-press": (612, 1_000, "ok"),
+    "meridian-events": (1_920, 2_500, "ok"),
 }
 UNITS = {
     "connect": Unit.ACTIVE_CONTACTS,
@@ -47,14 +51,16 @@ UNITS = {
 SMALL = next(sample for sample in SAMPLES if sample.slug == "papaya-yoga")
 
 
-def standings() -> dict[str, tuple[int, int | None]]:
-    """Used and limit of each account's present period, in the unit of its plan."""
+def standings() -> dict[str, tuple[int, int | None, str]]:
+    """Used, limit and state of each account's present period, in the unit of its plan."""
     now = timezone.now()
     present = BillingPeriod.objects.filter(starts_at__lte=now, ends_at__gt=now)
-    return {
-        period.account.slug: (getattr(period, period.subscription.tier.plan.unit), period.limit)
-        for period in present.select_related("account", "subscription__tier__plan")
-    }
+    found: dict[str, tuple[int, int | None, str]] = {}
+    for period in present.select_related("account", "subscription__tier__plan"):
+        used = getattr(period, period.subscription.tier.plan.unit)
+        state = limits.standing(used, period.limit, limit_state=period.limit_state)
+        found[period.account.slug] = (used, period.limit, state)
+    return found
 
 
 @pytest.fixture
@@ -110,7 +116,9 @@ def test_demo_prepares_everything_serves_it_and_does_so_again(database_url: str)
     assert authenticate(username="demo", password=password) == User.objects.get(is_superuser=True)
     assert standings() == STANDINGS
     assert all(differences(account) == [] for account in Account.objects.all())
-    assert not Event.objects.exclude(state=1).exists()
+    assert any("quarry-tools" in line and "holding" in line for line in demo.lines)
+    unusual = Event.objects.exclude(state=EventState.RECORDED).values_list("account__slug", "state").distinct()
+    assert list(unusual) == [("quarry-tools", EventState.HELD)]
     before = rows(BillingPeriod, "account__slug", "starts_at", "app_connector_events", "active_contacts")
 
     again = Demo(database_url)
@@ -139,8 +147,59 @@ def test_an_interrupted_demo_goes_on_where_it_was(catalogue: None, monkeypatch: 
     load_all(timezone.now, print)
 
     assert Event.objects.count() == 410
-    assert standings() == {"papaya-yoga": (137, 500)}
+    assert standings() == {"papaya-yoga": (137, 500, "ok")}
     assert AccountMeter.objects.get(account__slug="papaya-yoga").clock is None
+
+
+def sample_named(slug: str) -> Sample:
+    return next(sample for sample in SAMPLES if sample.slug == slug)
+
+
+@pytest.fixture
+def loaded(request: pytest.FixtureRequest, catalogue: None, monkeypatch: pytest.MonkeyPatch) -> Account:
+    """The account of one sample, alone."""
+    monkeypatch.setattr(load, "SAMPLES", [sample_named(request.param)])
+    load_all(timezone.now, print)
+    assert standings() == {request.param: STANDINGS[request.param]}
+    return Account.objects.get(slug=request.param)
+
+
+def sent_by(account: Account) -> int:
+    return sum(month.events for month in sample_named(account.slug).months)
+
+
+def recorded(account: Account) -> int:
+    return Event.objects.filter(account=account, state=EventState.RECORDED).count()
+
+
+@pytest.mark.parametrize("loaded", ["nordlicht-reisen"], indirect=True)
+def test_one_sample_was_upgraded_at_the_crossing(loaded: Account) -> None:
+    assert rows(UpgradeCause, "limit", "used", "outcome") == [(1_000, 1_001, "upgraded")]
+    assert rows(Event, "account__slug").count("nordlicht-reisen") == recorded(loaded) == sent_by(loaded)
+
+
+@pytest.mark.parametrize("loaded", ["quarry-tools"], indirect=True)
+def test_one_sample_holds_the_events_of_the_people_that_do_not_fit(loaded: Account) -> None:
+    held = Event.objects.filter(account=loaded, state=EventState.HELD)
+
+    assert held.values("contact").distinct().count() == 1_060 - 1_000
+    assert recorded(loaded) + held.count() == sent_by(loaded)
+
+
+@pytest.mark.parametrize("loaded", ["ateliers-lumiere"], indirect=True)
+def test_one_sample_is_paused_and_its_gap_has_all_that_was_dropped(loaded: Account) -> None:
+    gaps = Gap.objects.filter(account=loaded)
+
+    assert set(gaps.values_list("reason", "ends_at")) == {("limit_reached", None)}
+    assert recorded(loaded) + sum(gaps.values_list("events", flat=True)) == sent_by(loaded)
+    assert not Event.objects.exclude(state=EventState.RECORDED).exists()
+
+
+@pytest.mark.parametrize("loaded", ["kestrel-analytics"], indirect=True)
+def test_one_sample_is_over_the_top_tier_and_counts_on(loaded: Account) -> None:
+    assert rows(UpgradeCause, "limit", "used", "outcome") == [(900, 901, "over_top_tier")]
+    assert loaded.limit_override == 900
+    assert recorded(loaded) == sent_by(loaded)
 
 
 def test_without_debug_a_database_of_others_gets_no_login(acme: Account, settings: Any) -> None:

@@ -122,7 +122,7 @@ class Story:
             return
         for row in BillingPeriod.objects.filter(account=self.account, limit__isnull=False):
             used, carried = before.get(row.pk, (0, 0))
-            assert row.active_contacts <= max(row.limit or 0, used + max(row.carried_in - carried, 0), row.carried_in)
+            assert row.active_contacts <= max(row.limit or 0, used) + max(row.carried_in - carried, 0)
 
     def put(self, **fields: Any) -> None:
         put_account(self.account.slug, now=self.now, signed_up_at=self.account.signed_up_at, **fields)

@@ -105,4 +105,4 @@ def _make_access(now: datetime) -> Access:
 def _standing(slug: str, now: datetime) -> str:
     row = usage(Account.objects.get(slug=slug), now)
     used = f"{row['used']:>6,} of {row['limit']:>6,} {row['unit']}, {row['percent']} %"
-    return f"{slug:<20}{row['plan'] + '/' + row['tier']:<22}{used}"
+    return f"{slug:<20}{row['plan'] + '/' + row['tier']:<22}{row['state'].replace('_', ' '):<15}{used}"

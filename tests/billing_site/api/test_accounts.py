@@ -311,9 +311,10 @@ def test_the_kind_of_a_connection_is_fixed(acme: Account, operator: Caller):
 
 
 WARNING = (
-    "Without automatic upgrades the account is paused when it reaches its limit, unless it is set to hold events or to "
-    "limit new contacts there. While it is paused, contact sync, engagement sync, web tracking, lead scoring and "
-    "automations stop. Data that arrives while it is paused is dropped: it leaves gaps and cannot be replayed. "
+    "Without automatic upgrades the account is paused when it reaches its limit, unless its policy there is to hold "
+    "events or to serve no new contacts. Then contact sync, engagement sync, web tracking, lead scoring and "
+    "automations stop. Data that arrives during the pause is dropped. That leaves gaps, and what was dropped cannot be replayed "
+    "later. "
 )
 
 
@@ -324,7 +325,7 @@ def test_opting_out_of_upgrades_is_answered_with_a_warning(acme: Account, operat
 
     answer = operator.put("accounts/acme", {"auto_upgrade": False})
 
-    concerned = "This concerns: hubspot-brevo, mailchimp-pipedrive, pipedrive-mailchimp, Our shop (website)."
+    concerned = "This concerns hubspot-brevo, mailchimp-pipedrive, pipedrive-mailchimp and Our shop (website)."
     assert answer.status_code == 200
     assert answer.json() == {**before, "auto_upgrade": False, "warning": WARNING + concerned}
     assert rows(AuditEntry, "before", "after", action="account.changed") == [
