@@ -180,7 +180,8 @@ class Contact(GrowingTable):
 class Event(GrowingTable):
     """One thing that a connection did. Immutable but for its state and what follows from that.
 
-    `period` is the period that the event counts in (null: none): for a replayed one the period of the replay.
+    `period` is the period that the event counts in (null: none): for a replayed one the period of the replay, for a
+    voided one the period that it counted in.
     `received_at` is when it came in, for a held one when it was held. `fingerprint` is of the identity as it was sent:
     with type and instant it tells a duplicate from a conflict, also after erasure. Its foreign keys have no
     constraint in the database: docs/decisions/0004.

@@ -77,23 +77,36 @@ def record(
     ids = _insert_contacts(account_id, decision)
     for row in decision.counted.values():
         row.contact = ids.get(row.contact, row.contact)
-    changes = tally_changes(decision.counted.values())
-    new, kept, gone = _by_fate(decision.counted.values())
     with sql.pipeline():  # the server works through these while the next are being made
-        _update_counted(account_id, kept)
-        _delete_counted(account_id, gone)
-        _add_to_reason_sets(account_id, changes)
-        _add_to_connections(account_id, changes)
-        write_members(account_id, _with_ids(decision.members, ids))
-        write_scores(account_id, _with_ids(decision.scores, ids))
-        _add_to_periods(account_id, decision, changes)
-        _add_to_event_tallies(account_id, decision)
-        _add_to_days(account_id, decision)
+        new = _move_counts(account_id, decision, ids)
         _touch_contacts(account_id, decision, ids)
         _touch_meter(account_id, new_contacts=len(ids), live=live)
     _copy_events(account_id, decision, ids, received_at, meanwhile)
     _update_events(account_id, decision.again, ids, received_at)
     _copy_counted(account_id, new)
+
+
+def record_changes(account_id: int, decision: Decision) -> None:
+    """Write how counts and states changed of contacts and events that are stored already. The caller holds the lock."""
+    with sql.pipeline():
+        new = _move_counts(account_id, decision, {})
+    _copy_counted(account_id, new)
+
+
+def _move_counts(account_id: int, decision: Decision, ids: dict[int, int]) -> list[Counted]:
+    """Send the changes of counts and states; the counted contacts that are new are left to `_copy_counted`."""
+    changes = tally_changes(decision.counted.values())
+    new, kept, gone = _by_fate(decision.counted.values())
+    _update_counted(account_id, kept)
+    _delete_counted(account_id, gone)
+    _add_to_reason_sets(account_id, changes)
+    _add_to_connections(account_id, changes)
+    write_members(account_id, _with_ids(decision.members, ids))
+    write_scores(account_id, _with_ids(decision.scores, ids))
+    _add_to_periods(account_id, decision, changes)
+    _add_to_event_tallies(account_id, decision)
+    _add_to_days(account_id, decision)
+    return new
 
 
 def _insert_contacts(account_id: int, decision: Decision) -> dict[int, int]:

@@ -142,13 +142,19 @@ def load_contacts(state: AccountState, arrivals: Sequence[Arrival]) -> None:
 
 def _load_counted(state: AccountState, contacts: list[int]) -> None:
     periods = [period.id for period in state.periods if period.id is not None and not period.closed]
+    state.counted.update(load_counted(state.account.id, contacts, periods))
+
+
+def load_counted(
+    account_id: int, contacts: list[int], periods: list[int]
+) -> dict[tuple[int, ContactUnit, int], Counted]:
+    """How contacts count in periods, by period, unit and contact."""
     wanted = sql.literal_array(contacts)
-    for rows in sql.run_all(
-        (_COUNTED, (state.account.id, period_id, unit.value, wanted)) for period_id in periods for unit in ContactUnit
-    ):
-        for row in rows:
-            counted = counted_from_row(row)
-            state.counted[counted.period_id, counted.unit, counted.contact] = counted
+    found = sql.run_all(
+        (_COUNTED, (account_id, period_id, unit.value, wanted)) for period_id in periods for unit in ContactUnit
+    )
+    rows = [counted_from_row(row) for each in found for row in each]
+    return {(row.period_id, row.unit, row.contact): row for row in rows}
 
 
 def counted_from_row(row: tuple[Any, ...]) -> Counted:

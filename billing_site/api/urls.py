@@ -4,6 +4,7 @@ from django.urls import path
 
 from billing_site.api.accounts import Accounts, OneAccount, OneConnection
 from billing_site.api.events import Events
+from billing_site.api.people import VoidEvent
 from billing_site.api.usage import ConnectionStatus, OnePeriod, Periods, Usage
 
 urlpatterns = [
@@ -15,4 +16,6 @@ urlpatterns = [
     path("usage/periods", Periods.as_view()),
     path("usage/periods/<str:start>", OnePeriod.as_view()),
     path("connections/<str:key>/status", ConnectionStatus.as_view()),
+    # What was wrong, who is to be forgotten, and who is a member: `people`.
+    path("events/void", VoidEvent.as_view()),
 ]

@@ -1,0 +1,58 @@
+"""Events taken back, people forgotten, and the full list of members, as the operator asks for them."""
+
+from typing import Any, ClassVar, Final
+
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import Account, Scope
+from billing_site.api import fields
+from billing_site.api.bodies import read_object
+from billing_site.api.endpoint import Endpoint, account_or_404
+from billing_site.api.problems import Problem
+from metering.voiding import void
+
+MAX_REASON: Final = 1_000
+
+
+class VoidFields(fields.StrictSerializer):
+    """Which event is taken back, and why."""
+
+    source = fields.Text(max_length=255)  # type: ignore[assignment]  # taken off the class, which has one of its own
+    id = fields.Text(max_length=255)
+    reason = fields.Text(max_length=MAX_REASON)
+    account = fields.Text(max_length=63, required=False)
+
+
+class VoidEvent(Endpoint):
+    """Take back an event. Again changes nothing and answers the same."""
+
+    scopes: ClassVar = {"POST": Scope.OPERATE}
+    parameters: ClassVar = {"POST": ["account"]}
+
+    def post(self, request: Request) -> Response:
+        given = _given(request, VoidFields)
+        account = self._account(given.get("account"))
+        voided = void(
+            account, given["source"], given["id"], reason=given["reason"], actor=self.actor, now=timezone.now()
+        )
+        return Response({"source": voided.source, "id": voided.id, "state": "voided", "voided_at": voided.voided_at})
+
+    def _account(self, named: str | None) -> Account:
+        """The account that the body or the query names. Raises `Problem`."""
+        asked = self.query.get("account", named)
+        if asked is None:
+            detail = "An operator key must name the account, in the body or as ?account=slug."
+            raise Problem.of_field("account", "account_required", detail)
+        if named is not None and named != asked:
+            raise Problem.of_field("account", "two_accounts", "The body names another account than the query.")
+        return account_or_404(asked)
+
+
+def _given(request: Request, form: type[fields.StrictSerializer]) -> dict[str, Any]:
+    """The fields that a body gives, each in its type. Raises `ValidationError`, `BadBody`, `Problem`."""
+    serializer = form(data=read_object(request._request))
+    serializer.is_valid(raise_exception=True)
+    given: dict[str, Any] = serializer.validated_data
+    return given
