@@ -276,7 +276,7 @@ def _contact_of(state: AccountState, decision: Decision, arrival: Arrival) -> in
             contact = -1 - len(decision.new_contacts)
             decision.new_contacts[arrival.identity] = (contact, arrival.subject)
         else:
-            decision.revived[contact] = (arrival.identity, arrival.subject)
+            decision.revived[state.erased_rows[arrival.identity]] = (arrival.identity, arrival.subject)
         state.contacts[arrival.identity] = contact
     return contact
 

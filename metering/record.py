@@ -19,6 +19,7 @@ from metering.counting import (
 )
 from metering.facts import Arrival, Decision, Filed, Outcome, StateKey
 from metering.gaps import record_gaps
+from metering.identity import ERASED
 from metering.models import EventState
 from metering.transitions import Register, Transition
 
@@ -372,18 +373,7 @@ def _add_to_days(account_id: int, decision: Decision) -> None:
 
 def _touch_contacts(account_id: int, decision: Decision, ids: dict[int, int]) -> None:
     if decision.revived:
-        revived = sorted((contact, identity, subject) for contact, (identity, subject) in decision.revived.items())
-        sql.send(
-            """UPDATE metering_contact AS contact SET identity = new.identity, display = new.display
-               FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS new (id, identity, display)
-               WHERE contact.account_id = %s AND contact.id = new.id""",
-            (
-                [contact for contact, _, _ in revived],
-                [identity for _, identity, _ in revived],
-                [subject.strip(" ")[:_DISPLAY_LENGTH] for _, _, subject in revived],
-                account_id,
-            ),
-        )
+        _revive(account_id, decision)
     if decision.engaged:
         engaged = sorted((ids.get(contact, contact), at) for contact, at in decision.engaged.items())
         sql.send(
@@ -403,6 +393,26 @@ def _touch_contacts(account_id: int, decision: Decision, ids: dict[int, int]) ->
                       OR (contact.origin_at, contact.origin) > (new.at, new.origin::varchar))""",
             (*_columns(origins), account_id),
         )
+
+
+def _revive(account_id: int, decision: Decision) -> None:
+    """Give erased rows back the addresses that came again. A contact of which only an alias came is shown as that."""
+    revived = sorted((row, identity, subject) for row, (identity, subject) in decision.revived.items())
+    rows = [row for row, _, _ in revived]
+    subjects = [subject.strip(" ")[:_DISPLAY_LENGTH] for _, _, subject in revived]
+    sql.send(
+        """UPDATE metering_contact AS contact SET identity = new.identity, display = new.display
+           FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS new (id, identity, display)
+           WHERE contact.account_id = %s AND contact.id = new.id""",
+        (rows, [identity for _, identity, _ in revived], subjects, account_id),
+    )
+    sql.send(
+        """UPDATE metering_contact AS contact SET display = alias.display
+           FROM metering_contact AS alias
+           WHERE contact.account_id = %s AND alias.account_id = %s AND alias.id = ANY(%s)
+             AND contact.id = alias.alias_of_id AND starts_with(contact.identity, %s)""",
+        (account_id, account_id, rows, ERASED),
+    )
 
 
 def _touch_meter(account_id: int, *, new_contacts: int, live: bool) -> None:

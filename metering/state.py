@@ -89,6 +89,11 @@ SELECT identity, coalesce(alias_of_id, id) FROM metering_contact
 WHERE account_id = %s AND identity = ANY(string_to_array(%s, E'\\x1f'))
 """
 
+_ERASED = """
+SELECT identity, id, coalesce(alias_of_id, id) FROM metering_contact
+WHERE account_id = %s AND identity = ANY(string_to_array(%s, E'\\x1f'))
+"""
+
 _COUNTED = """
 SELECT period_id, unit, contact_id, connections, event_reasons, carried_reasons,
        first_at, first_source, first_key, first_type
@@ -117,8 +122,9 @@ def load_of_contacts(account: AccountFacts, contacts: Iterable[int]) -> AccountS
 def _load_erased(state: AccountState, unknown: set[str], secret: bytes) -> None:
     """Who of the unknown was erased, and comes again while a period that counted them is not closed."""
     pseudonyms = {pseudonym(identity, secret): identity for identity in unknown}
-    for stood_in, contact in sql.run(_CONTACTS, (state.account.id, sql.joined(pseudonyms))):
+    for stood_in, own, contact in sql.run(_ERASED, (state.account.id, sql.joined(pseudonyms))):
         state.erased[pseudonyms[stood_in]] = contact
+        state.erased_rows[pseudonyms[stood_in]] = own
 
 
 def _about(account: AccountFacts, arrivals: Sequence[Arrival]) -> Iterator[tuple[str, Sequence[Any]]]:
