@@ -148,8 +148,8 @@ class Contact(GrowingTable):
     """A person of an account under one identity. With `alias_of`, another address of that contact.
 
     `display` is the first spelling seen; `origin` is where the contact came from, by the first lead captured, at
-    `origin_at`. `erased_through` is the last event of the account when the contact was erased: those up to it no
-    longer make it a member or give it a score (`metering.erasure`).
+    `origin_at`. `erased_through` is the contact's last event when it was erased: those up to it no longer make it a
+    member or give it a score (`metering.erasure`).
     """
 
     identity = models.CharField(max_length=320)

@@ -11,6 +11,8 @@ from billing_site.api import fields
 from billing_site.api.bodies import read_object
 from billing_site.api.endpoint import Endpoint, account_or_404
 from billing_site.api.problems import Problem
+from metering.erasure import erase
+from metering.identity import MAX_ADDRESS, BadSubject
 from metering.voiding import void
 
 MAX_REASON: Final = 1_000
@@ -48,6 +50,30 @@ class VoidEvent(Endpoint):
         if named is not None and named != asked:
             raise Problem.of_field("account", "two_accounts", "The body names another account than the query.")
         return account_or_404(asked)
+
+
+class EraseFields(fields.StrictSerializer):
+    """Who is to be forgotten, and perhaps why."""
+
+    subject = fields.Text(max_length=MAX_ADDRESS)
+    reason = fields.Text(max_length=MAX_REASON, required=False, allow_blank=True)
+
+
+class EraseContact(Endpoint):
+    """Forget a person under all of their addresses. Again changes nothing and answers the same."""
+
+    scopes: ClassVar = {"POST": Scope.OPERATE}
+
+    def post(self, request: Request, slug: str) -> Response:
+        account = account_or_404(slug)
+        given = _given(request, EraseFields)
+        try:
+            erased = erase(
+                account, given["subject"], actor=self.actor, now=timezone.now(), reason=given.get("reason", "")
+            )
+        except BadSubject as error:
+            raise Problem.of_field("subject", error.code, error.detail) from None
+        return Response({"erased": True, "counted_until": erased.counted_until})
 
 
 def _given(request: Request, form: type[fields.StrictSerializer]) -> dict[str, Any]:
