@@ -8,14 +8,19 @@ from rest_framework.response import Response
 
 from accounts.models import Account, Scope
 from billing_site.api import fields
-from billing_site.api.bodies import read_object
+from billing_site.api.bodies import media_type, read_object, stream_body
 from billing_site.api.endpoint import Endpoint, account_or_404
 from billing_site.api.problems import Problem
+from billing_site.api.usage import connection_or_404
 from metering.erasure import erase
 from metering.identity import MAX_ADDRESS, BadSubject
+from metering.members import MAX_BYTES, put_members
 from metering.voiding import void
 
 MAX_REASON: Final = 1_000
+
+LINES: Final = ("application/x-ndjson", "application/ndjson")
+"""The media types of a JSON text a line."""
 
 
 class VoidFields(fields.StrictSerializer):
@@ -74,6 +79,20 @@ class EraseContact(Endpoint):
         except BadSubject as error:
             raise Problem.of_field("subject", error.code, error.detail) from None
         return Response({"erased": True, "counted_until": erased.counted_until})
+
+
+class Members(Endpoint):
+    """All members of a contact sync, a person a line; who is not listed is none any more."""
+
+    scopes: ClassVar = {"PUT": Scope.OPERATE}
+
+    def put(self, request: Request, slug: str, key: str) -> Response:
+        now = timezone.now()
+        account = account_or_404(slug)
+        link = connection_or_404(account, key)
+        media_type(request._request, LINES)
+        answer = put_members(account, link, stream_body(request._request, MAX_BYTES), now=now)
+        return Response(answer._asdict())
 
 
 def _given(request: Request, form: type[fields.StrictSerializer]) -> dict[str, Any]:

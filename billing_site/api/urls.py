@@ -4,7 +4,7 @@ from django.urls import path
 
 from billing_site.api.accounts import Accounts, OneAccount, OneConnection
 from billing_site.api.events import Events
-from billing_site.api.people import EraseContact, VoidEvent
+from billing_site.api.people import EraseContact, Members, VoidEvent
 from billing_site.api.usage import ConnectionStatus, OnePeriod, Periods, Usage
 
 urlpatterns = [
@@ -19,4 +19,5 @@ urlpatterns = [
     # What was wrong, who is to be forgotten, and who is a member: `people`.
     path("events/void", VoidEvent.as_view()),
     path("accounts/<str:slug>/erase", EraseContact.as_view()),
+    path("accounts/<str:slug>/connections/<str:key>/members", Members.as_view()),
 ]
