@@ -358,6 +358,18 @@ def test_where_it_held_the_oldest_held_event_takes_the_room(acme: Account):
     assert take(acme, happens("web.visited", "dee", "3", SITE)) == ["recorded"]
 
 
+def test_of_events_the_next_one_has_room(initech: Account):
+    limit(initech, 1, "hold")
+    forms = [happens("engagement.form_submitted", "ann", str(place), "typeform") for place in range(3)]
+    assert take(initech, *forms) == ["recorded", "held", "held"]
+
+    take_back(initech, "0", "typeform")
+
+    assert rows(BillingPeriod, "app_connector_events", "limit_state") == [(1, "holding")]
+    assert rows(Event, "key", "state") == [("0", 5), ("1", 1), ("2", 3)]
+    assert differences(initech) == []
+
+
 def test_where_it_paused_events_are_taken_in_again(acme: Account):
     limit(acme, 1, "pause")
     assert take(acme, *THREE) == ["recorded", "dropped", "dropped"]
