@@ -14,3 +14,8 @@ class Refused(Exception):
         self.detail = detail
         self.field = field
         self.status = status
+
+
+def missing() -> Refused:
+    """What is asked for does not exist, or is not theirs: nobody can tell the one from the other."""
+    return Refused("not_found", "There is no such resource.", status=404)

@@ -80,6 +80,7 @@ UNFOLD = {"SITE_TITLE": "Headcount", "SITE_HEADER": "Headcount", "SITE_SYMBOL": 
 ROOT_URLCONF = "billing_site.urls"
 WSGI_APPLICATION = "billing_site.wsgi.application"
 AUTH_USER_MODEL = "accounts.User"
+LOGIN_REDIRECT_URL = "admin:index"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

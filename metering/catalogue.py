@@ -29,6 +29,10 @@ class Effect(Enum):
     GIVES_ORIGIN = "gives_origin"
 
 
+STATE_EFFECTS = (Effect.JOINS, Effect.IS_REFUSED, Effect.LEAVES, Effect.SETS_SCORE, Effect.CLEARS_SCORE)
+"""What moves a membership or a score."""
+
+
 class ContactUnit(IntEnum):
     """The two units that count contacts, as stored."""
 

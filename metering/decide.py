@@ -259,7 +259,7 @@ def _file(
         arrival.stored_type, arrival.fingerprint, arrival.time, verdict.outcome
     )
     period_id = period.id if verdict is RECORDED else None
-    (decision.again if again else decision.events).append(Filed(arrival, contact, period_id, verdict.outcome))
+    (decision.again if again else decision.events).append(Filed(arrival, contact, period_id, verdict.outcome, now))
     if period_id is not None:
         _count(state, decision, arrival, contact, period, period_id, now)
         decision.events_by_day[arrival.connection.id, state.account.day_of(arrival.time), arrival.stored_type] += 1
@@ -276,7 +276,7 @@ def _contact_of(state: AccountState, decision: Decision, arrival: Arrival) -> in
             contact = -1 - len(decision.new_contacts)
             decision.new_contacts[arrival.identity] = (contact, arrival.subject)
         else:
-            decision.revived[contact] = (arrival.identity, arrival.subject)
+            decision.revived[state.erased_rows[arrival.identity]] = (arrival.identity, arrival.subject)
         state.contacts[arrival.identity] = contact
     return contact
 

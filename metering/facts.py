@@ -171,6 +171,7 @@ class AccountState:
     members: dict[StateKey, Register] = field(default_factory=dict)
     scores: dict[StateKey, Register] = field(default_factory=dict)
     erased: dict[str, int] = field(default_factory=dict)  # who was erased and comes again, by identity
+    erased_rows: dict[str, int] = field(default_factory=dict)  # the row of that identity, which may be an alias
     replays: bool = False  # held events are decided: they count in the current period, and correct no carry-in
 
     @property
@@ -219,12 +220,14 @@ class LimitMove(NamedTuple):
 
 
 class Filed(NamedTuple):
-    """An arrival that is stored: for whom, in which period it counts (None: in none), and as what."""
+    """An arrival that is stored: for whom, in which period it counts (None: in none), as what, and what the account's
+    clock read then."""
 
     arrival: Arrival
     contact: int
     period_id: int | None
     outcome: Outcome
+    at: datetime
 
 
 DropKey = tuple[Pause, int, int]  # pause, connection, type
@@ -239,7 +242,7 @@ class Decision:
     again: list[Filed] = field(default_factory=list)
     dropped: defaultdict[DropKey, list[str]] = field(default_factory=lambda: defaultdict(list))  # the ids
     new_contacts: dict[str, tuple[int, str]] = field(default_factory=dict)  # identity: negative id, as spelt
-    revived: dict[int, tuple[str, str]] = field(default_factory=dict)  # an erased contact: its identity, as spelt
+    revived: dict[int, tuple[str, str]] = field(default_factory=dict)  # an erased row: its identity, as spelt
     origins: dict[int, tuple[datetime, str]] = field(default_factory=dict)  # the first by event time
     engaged: dict[int, datetime] = field(default_factory=dict)
     counted: dict[int, Counted] = field(default_factory=dict)  # by id(): those that changed

@@ -218,7 +218,6 @@ def _decide_and_record(
         record(
             account.pk,
             decision,
-            received_at=clock.reading,
             live=live,
             meanwhile=partial(answers.add, part, decision.verdicts),
         )

@@ -33,20 +33,29 @@ def refresh_limit(account: Account, now: datetime, why: str, told_in: Notificati
     reconsider(account, now, why)
 
 
-def reconsider(account: Account, now: datetime, why: str) -> None:
-    """End what the current period does at its limit, and try what is held. `why` is a word for the mail."""
+def reconsider(account: Account, now: datetime, why: str) -> bool:
+    """End what the current period does at its limit, and try what is held; whether that changed anything.
+
+    `why` is a word for the mail.
+    """
     period = _current(account, now)
-    before = None if period is None else period.limit_state
+    before = "" if period is None else period.limit_state
+    since = None if period is None else period.limit_state_since
     if period is not None and before:
         set_state(period, LimitState.NONE, now)
         end_gaps(account.pk, GapReason.LIMIT_REACHED, now)
-    if replay_some(account, now).goes_on:
+    replayed = replay_some(account, now)
+    if replayed.goes_on:
         queue_replay(account.pk, now)
-    if period is None or before not in _TOLD:
-        return
+    if period is None:
+        return replayed.events > 0
     period.refresh_from_db(fields=["limit_state"])
-    if period.limit_state not in _TOLD:
+    if before in _TOLD and period.limit_state not in _TOLD:
         tell_resumed(account, period, now, why)
+    if before and period.limit_state == before and not replayed.events:
+        set_state(period, before, since or now)  # there was no room for anything: it never ended
+        return False
+    return bool(before) or replayed.events > 0
 
 
 def _current(account: Account, now: datetime) -> BillingPeriod | None:

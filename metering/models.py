@@ -148,8 +148,8 @@ class Contact(GrowingTable):
     """A person of an account under one identity. With `alias_of`, another address of that contact.
 
     `display` is the first spelling seen; `origin` is where the contact came from, by the first lead captured, at
-    `origin_at`. `erased_through` is the last event of the account when the contact was erased: those up to it no
-    longer make it a member or give it a score (`metering.erasure`).
+    `origin_at`. `erased_through` is the contact's last event when it was erased: those up to it no longer make it a
+    member or give it a score (`metering.erasure`).
     """
 
     identity = models.CharField(max_length=320)
@@ -180,7 +180,8 @@ class Contact(GrowingTable):
 class Event(GrowingTable):
     """One thing that a connection did. Immutable but for its state and what follows from that.
 
-    `period` is the period that the event counts in (null: none): for a replayed one the period of the replay.
+    `period` is the period that the event counts in (null: none): for a replayed one the period of the replay, for a
+    voided one the period that it counted in.
     `received_at` is when it came in, for a held one when it was held. `fingerprint` is of the identity as it was sent:
     with type and instant it tells a duplicate from a conflict, also after erasure. Its foreign keys have no
     constraint in the database: docs/decisions/0004.

@@ -18,7 +18,7 @@ from metering.facts import Meter, PeriodFacts
 from metering.gaps import end_gaps
 from metering.identity import ERASED, FORGOTTEN
 from metering.limits import AtLimit
-from metering.models import BillingPeriod, Contact, GapReason, LimitState, PeriodState
+from metering.models import BillingPeriod, GapReason, LimitState, PeriodState
 from metering.notices import facts_of, tell, tier_facts
 from metering.policy import enabled_connections, policy_of
 from metering.reactions import cross_without_event, exceed_by_carry_in, queue_replay, tell_resumed
@@ -269,21 +269,31 @@ def _close(period: BillingPeriod, as_of: datetime) -> None:
 
 
 def forget_erased(account_id: int) -> None:
-    """What stands in for an erased address becomes random once no unclosed period counts its contact: nobody can tell
-    any more whose it was."""
-    for [contact_id] in sql.run(
+    """What stands in for an erased address becomes random once no unclosed period counts its contact, under any of its
+    addresses: nobody can tell any more whose it was."""
+    found = sql.run(
         """SELECT contact.id FROM metering_contact AS contact
            WHERE contact.account_id = %s AND contact.erased_through IS NOT NULL
              AND starts_with(contact.identity, %s) AND NOT starts_with(contact.identity, %s)
              AND NOT EXISTS (
-               SELECT FROM metering_countedcontact AS counted
+               SELECT FROM metering_contact AS person
+               JOIN metering_countedcontact AS counted
+                 ON counted.account_id = person.account_id AND counted.contact_id = person.id
                JOIN metering_billingperiod AS period
                  ON period.account_id = counted.account_id AND period.id = counted.period_id
-               WHERE counted.account_id = %s AND counted.contact_id = coalesce(contact.alias_of_id, contact.id)
-                 AND period.state <> 'closed')""",
+               WHERE person.account_id = %s AND period.state <> 'closed'
+                 AND (person.id = coalesce(contact.alias_of_id, contact.id)
+                      OR person.alias_of_id = coalesce(contact.alias_of_id, contact.id)))
+           ORDER BY contact.id""",
         (account_id, ERASED, FORGOTTEN, account_id),
-    ):
-        Contact.objects.filter(account_id=account_id, pk=contact_id).update(identity=FORGOTTEN + secrets.token_hex(32))
+    )
+    contacts = [contact_id for (contact_id,) in found]
+    sql.run(
+        """UPDATE metering_contact AS contact SET identity = new.identity
+           FROM unnest(%s::bigint[], %s::text[]) AS new (id, identity)
+           WHERE contact.account_id = %s AND contact.id = new.id""",
+        (contacts, [FORGOTTEN + secrets.token_hex(32) for _ in contacts], account_id),
+    )
 
 
 def checksum(period: BillingPeriod) -> str:

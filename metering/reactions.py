@@ -14,7 +14,16 @@ from metering import limits, sql
 from metering.facts import Cause, Crossing, Decision, LimitMove
 from metering.gaps import end_gaps
 from metering.lock import is_live
-from metering.models import BillingPeriod, Event, EventState, GapReason, LimitState, ThresholdCrossing, UpgradeCause
+from metering.models import (
+    BillingPeriod,
+    CauseOutcome,
+    Event,
+    EventState,
+    GapReason,
+    LimitState,
+    ThresholdCrossing,
+    UpgradeCause,
+)
 from metering.notices import facts_of, tell
 from metering.policy import enabled_connections, policy_of
 from notifications.models import Kind, Notification
@@ -136,13 +145,15 @@ def held_events(account_id: int) -> int:
 
 
 def _cause_upgrade(account: Account, cause: Cause) -> None:
+    """Write a cause, once per period and limit; one that is settled is opened again, as its limit is exceeded again."""
     connections = [asdict(row) for row in enabled_connections(account.pk)]
+    facts = {"used": cause.used, "crossed_at": cause.at, "connections": connections}
     row, is_new = UpgradeCause.objects.get_or_create(
-        account=account,
-        period_id=cause.period_id,
-        limit=cause.limit,
-        defaults={"used": cause.used, "crossed_at": cause.at, "connections": connections},
+        account=account, period_id=cause.period_id, limit=cause.limit, defaults=facts
     )
+    if not is_new:
+        settled = UpgradeCause.objects.filter(account=account, pk=row.pk).exclude(outcome=CauseOutcome.PENDING)
+        is_new = bool(settled.update(outcome=CauseOutcome.PENDING, settled_at=None, **facts))
     if is_new and is_live(account.pk):
         enqueue(UPGRADE, row.pk, account_id=account.pk, now=cause.at)
 

@@ -12,14 +12,13 @@ from accounts.audit import write_audit
 from accounts.models import Account
 from accounts.refusals import Refused
 from metering import sql
-from metering.catalogue import BY_CODE, SCORE_SET, Effect
+from metering.catalogue import BY_CODE, SCORE_SET, STATE_EFFECTS, Effect
 from metering.lock import locked
 from metering.models import BillingPeriod, EventState, PeriodState
 from metering.periods import checksum
 from metering.recount import CHECKS, GIVEN, REPAIRS
 
 _SHOWN_PER_CHECK = 100
-_STATE_EFFECTS = (Effect.JOINS, Effect.IS_REFUSED, Effect.LEAVES, Effect.SETS_SCORE, Effect.CLEARS_SCORE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ def _changed_since_closing(account: Account) -> list[Difference]:
 
 def _parameters(account: Account) -> dict[str, Any]:
     kinds = list(BY_CODE.values())
-    changing = [kind for kind in kinds if kind.effect in _STATE_EFFECTS]
+    changing = [kind for kind in kinds if kind.effect in STATE_EFFECTS]
     return {
         "state_types": [kind.code for kind in changing],
         "of_scores": [kind.effect in (Effect.SETS_SCORE, Effect.CLEARS_SCORE) for kind in changing],

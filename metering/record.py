@@ -19,6 +19,7 @@ from metering.counting import (
 )
 from metering.facts import Arrival, Decision, Filed, Outcome, StateKey
 from metering.gaps import record_gaps
+from metering.identity import ERASED
 from metering.models import EventState
 from metering.transitions import Register, Transition
 
@@ -63,7 +64,11 @@ _COUNTED_COLUMNS = {
 
 
 def record(
-    account_id: int, decision: Decision, *, received_at: datetime, live: bool, meanwhile: Callable[[], None]
+    account_id: int,
+    decision: Decision,
+    *,
+    live: bool,
+    meanwhile: Callable[[], None],
 ) -> None:
     """Write a decision about one account, whose lock the caller holds. `live`: by the wall clock.
 
@@ -77,23 +82,36 @@ def record(
     ids = _insert_contacts(account_id, decision)
     for row in decision.counted.values():
         row.contact = ids.get(row.contact, row.contact)
-    changes = tally_changes(decision.counted.values())
-    new, kept, gone = _by_fate(decision.counted.values())
     with sql.pipeline():  # the server works through these while the next are being made
-        _update_counted(account_id, kept)
-        _delete_counted(account_id, gone)
-        _add_to_reason_sets(account_id, changes)
-        _add_to_connections(account_id, changes)
-        write_members(account_id, _with_ids(decision.members, ids))
-        write_scores(account_id, _with_ids(decision.scores, ids))
-        _add_to_periods(account_id, decision, changes)
-        _add_to_event_tallies(account_id, decision)
-        _add_to_days(account_id, decision)
+        new = _move_counts(account_id, decision, ids)
         _touch_contacts(account_id, decision, ids)
         _touch_meter(account_id, new_contacts=len(ids), live=live)
-    _copy_events(account_id, decision, ids, received_at, meanwhile)
-    _update_events(account_id, decision.again, ids, received_at)
+    _copy_events(account_id, decision, ids, meanwhile)
+    _update_events(account_id, decision.again, ids)
     _copy_counted(account_id, new)
+
+
+def record_changes(account_id: int, decision: Decision) -> None:
+    """Write how counts and states changed of contacts and events that are stored already. The caller holds the lock."""
+    with sql.pipeline():
+        new = _move_counts(account_id, decision, {})
+    _copy_counted(account_id, new)
+
+
+def _move_counts(account_id: int, decision: Decision, ids: dict[int, int]) -> list[Counted]:
+    """Send the changes of counts and states; the counted contacts that are new are left to `_copy_counted`."""
+    changes = tally_changes(decision.counted.values())
+    new, kept, gone = _by_fate(decision.counted.values())
+    _update_counted(account_id, kept)
+    _delete_counted(account_id, gone)
+    _add_to_reason_sets(account_id, changes)
+    _add_to_connections(account_id, changes)
+    write_members(account_id, _with_ids(decision.members, ids))
+    write_scores(account_id, _with_ids(decision.scores, ids))
+    _add_to_periods(account_id, decision, changes)
+    _add_to_event_tallies(account_id, decision)
+    _add_to_days(account_id, decision)
+    return new
 
 
 def _insert_contacts(account_id: int, decision: Decision) -> dict[int, int]:
@@ -115,7 +133,10 @@ def _insert_contacts(account_id: int, decision: Decision) -> dict[int, int]:
 
 
 def _copy_events(
-    account_id: int, decision: Decision, ids: dict[int, int], received_at: datetime, meanwhile: Callable[[], None]
+    account_id: int,
+    decision: Decision,
+    ids: dict[int, int],
+    meanwhile: Callable[[], None],
 ) -> None:
     if not decision.events:
         meanwhile()
@@ -131,7 +152,7 @@ def _copy_events(
             row.period_id,
             _STATES[row.outcome],
             row.arrival.time,
-            received_at,
+            row.at,
             row.arrival.fingerprint,
             _data(row.arrival),
         )
@@ -148,7 +169,7 @@ def _data(arrival: Arrival) -> Jsonb | None:
     return None if arrival.data is None else Jsonb(arrival.data, msgspec.json.encode)
 
 
-def _update_events(account_id: int, again: Sequence[Filed], ids: dict[int, int], received_at: datetime) -> None:
+def _update_events(account_id: int, again: Sequence[Filed], ids: dict[int, int]) -> None:
     """What became of events that were stored before: limited ones sent again, held ones replayed."""
     if not again:
         return
@@ -156,18 +177,19 @@ def _update_events(account_id: int, again: Sequence[Filed], ids: dict[int, int],
     sql.run(
         """UPDATE metering_event AS event
            SET state = new.state, period_id = new.period_id, contact_id = new.contact_id, data = new.data::jsonb,
-               received_at = %s
-           FROM unnest(%s::bigint[], %s::text[], %s::smallint[], %s::bigint[], %s::bigint[], %s::text[])
-             AS new (connection_id, key, state, period_id, contact_id, data)
+               received_at = new.received_at
+           FROM unnest(%s::bigint[], %s::text[], %s::smallint[], %s::bigint[], %s::bigint[], %s::text[],
+                       %s::timestamptz[])
+             AS new (connection_id, key, state, period_id, contact_id, data, received_at)
            WHERE event.account_id = %s AND event.connection_id = new.connection_id AND event.key = new.key""",
         (
-            received_at,
             [key[0] for key, _ in rows],
             [key[1] for key, _ in rows],
             [_STATES[row.outcome] for _, row in rows],
             [row.period_id for _, row in rows],
             [ids.get(row.contact, row.contact) for _, row in rows],
             [None if row.arrival.data is None else msgspec.json.encode(row.arrival.data).decode() for _, row in rows],
+            [row.at for _, row in rows],
             account_id,
         ),
     )
@@ -359,18 +381,7 @@ def _add_to_days(account_id: int, decision: Decision) -> None:
 
 def _touch_contacts(account_id: int, decision: Decision, ids: dict[int, int]) -> None:
     if decision.revived:
-        revived = sorted((contact, identity, subject) for contact, (identity, subject) in decision.revived.items())
-        sql.send(
-            """UPDATE metering_contact AS contact SET identity = new.identity, display = new.display
-               FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS new (id, identity, display)
-               WHERE contact.account_id = %s AND contact.id = new.id""",
-            (
-                [contact for contact, _, _ in revived],
-                [identity for _, identity, _ in revived],
-                [subject.strip(" ")[:_DISPLAY_LENGTH] for _, _, subject in revived],
-                account_id,
-            ),
-        )
+        _revive(account_id, decision)
     if decision.engaged:
         engaged = sorted((ids.get(contact, contact), at) for contact, at in decision.engaged.items())
         sql.send(
@@ -390,6 +401,26 @@ def _touch_contacts(account_id: int, decision: Decision, ids: dict[int, int]) ->
                       OR (contact.origin_at, contact.origin) > (new.at, new.origin::varchar))""",
             (*_columns(origins), account_id),
         )
+
+
+def _revive(account_id: int, decision: Decision) -> None:
+    """Give erased rows back the addresses that came again. A contact of which only an alias came is shown as that."""
+    revived = sorted((row, identity, subject) for row, (identity, subject) in decision.revived.items())
+    rows = [row for row, _, _ in revived]
+    subjects = [subject.strip(" ")[:_DISPLAY_LENGTH] for _, _, subject in revived]
+    sql.send(
+        """UPDATE metering_contact AS contact SET identity = new.identity, display = new.display
+           FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS new (id, identity, display)
+           WHERE contact.account_id = %s AND contact.id = new.id""",
+        (rows, [identity for _, identity, _ in revived], subjects, account_id),
+    )
+    sql.send(
+        """UPDATE metering_contact AS contact SET display = alias.display
+           FROM metering_contact AS alias
+           WHERE contact.account_id = %s AND alias.account_id = %s AND alias.id = ANY(%s)
+             AND contact.id = alias.alias_of_id AND starts_with(contact.identity, %s)""",
+        (account_id, account_id, rows, ERASED),
+    )
 
 
 def _touch_meter(account_id: int, *, new_contacts: int, live: bool) -> None:

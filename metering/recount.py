@@ -42,15 +42,19 @@ WITH kind AS (
          effect.holds AND event.state <> %(voided)s
            AND NOT (event.type = %(score_set)s AND event.data -> 'value' = '0'::jsonb) AS holds,
          event.occurred_at AS changed_at, event.key AS changed_by,
-         CASE WHEN effect.refuses THEN event.occurred_at END AS refused_since,
-         CASE WHEN effect.of_scores AND effect.holds THEN (event.data ->> 'value')::float8 ELSE 0 END AS value,
-         CASE WHEN effect.of_scores AND effect.holds THEN (event.data ->> 'expires_at')::timestamptz END AS expires_at
+         CASE WHEN effect.refuses AND event.state <> %(voided)s THEN event.occurred_at END AS refused_since,
+         CASE WHEN effect.of_scores AND effect.holds AND event.state <> %(voided)s
+              THEN coalesce((event.data ->> 'value')::float8, 0) ELSE 0 END AS value,
+         CASE WHEN effect.of_scores AND effect.holds AND event.state <> %(voided)s
+              THEN (event.data ->> 'expires_at')::timestamptz END AS expires_at
   FROM metering_event AS event
   JOIN effect ON effect.type = event.type
   JOIN metering_contact AS contact ON contact.account_id = event.account_id AND contact.id = event.contact_id
   JOIN accounts_connection AS link ON link.id = event.connection_id
   WHERE event.account_id = %(account)s AND (effect.of_scores OR link.kind = 'contact_sync')
     AND event.state = ANY(%(took_effect)s::smallint[])
+    -- One that was voided while it was held, and so was in no period, never took effect.
+    AND (event.state <> %(voided)s OR event.period_id IS NOT NULL)
     AND (contact.erased_through IS NULL OR event.id > contact.erased_through)
   ORDER BY effect.of_scores, coalesce(contact.alias_of_id, contact.id), event.connection_id,
            event.occurred_at DESC, event.key COLLATE "C" DESC

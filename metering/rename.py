@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from metering import sql
-from metering.catalogue import ContactUnit, types_counting_for
+from metering.catalogue import BY_CODE, STATE_EFFECTS, ContactUnit, types_counting_for
 from metering.facts import Arrival, StateKey
-from metering.models import BillingPeriod, LeadScore, PeriodState, SyncMember
+from metering.models import BillingPeriod, Contact, Event, LeadScore, PeriodState, SyncMember
 from metering.record import write_members, write_scores
 from metering.state import member_registers, score_registers
 from metering.transitions import Register
@@ -90,7 +90,8 @@ def _merge(account_id: int, merges: dict[int, int], returning: list[int]) -> Non
         (gone, account_id),
     )
     _move_states(account_id, merges)
-    _move_counts(account_id, olds, news)
+    movable = _movable(account_id, merges)
+    _move_counts(account_id, list(movable), list(movable.values()))
 
 
 def _make_aliases(account_id: int, olds: list[int], news: list[int]) -> None:
@@ -139,8 +140,40 @@ def _merged(
     return merged
 
 
+def _movable(account_id: int, merges: dict[int, int]) -> dict[int, int]:
+    """The pairs of which events can change hands: all, but for those of people who were erased and came again.
+
+    A recount takes no state from events up to the contact's last erasure, so that mark must go with them, and none of
+    the other's events may fall under it. If one would, what both count stays where it is.
+    """
+    contacts = [*merges, *merges.values()]
+    marks: dict[int, int | None] = dict(
+        Contact.objects.filter(account_id=account_id, pk__in=contacts).values_list("pk", "erased_through")
+    )
+    movable = {}
+    for old, new in merges.items():
+        mark = max(marks[old] or 0, marks[new] or 0)
+        if mark and _changes_state(account_id, old, marks[old], mark):
+            continue
+        if mark and _changes_state(account_id, new, marks[new], mark):
+            continue
+        if mark != (marks[new] or 0):
+            Contact.objects.filter(account_id=account_id, pk=new).update(erased_through=mark)
+        movable[old] = new
+    return movable
+
+
+def _changes_state(account_id: int, contact: int, after: int | None, up_to: int) -> bool:
+    """Whether a contact's events in a range of ids made it a member or gave it a score, or ended that."""
+    changing = [kind.code for kind in BY_CODE.values() if kind.effect in STATE_EFFECTS]
+    events = Event.objects.filter(account_id=account_id, contact_id=contact, contact_id__gt=0, type__in=changing)
+    return events.filter(pk__gt=after or 0, pk__lte=up_to).exists()
+
+
 def _move_counts(account_id: int, olds: list[int], news: list[int]) -> None:
     """What only the old contacts counted in open and ended periods, and the events that gave it."""
+    if not olds:
+        return
     unclosed = BillingPeriod.objects.filter(account_id=account_id).exclude(state=PeriodState.CLOSED)
     periods = list(unclosed.values_list("pk", flat=True))
     for unit in ContactUnit:

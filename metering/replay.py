@@ -58,7 +58,7 @@ def replay_some(account: Account, now: datetime, at_most: int = AT_ONCE) -> Repl
     state.periods = recent_periods(account, subscriptions, now, len(arrivals))
     load_contacts(state, arrivals)
     decision = decide.replay(state, arrivals, now)
-    record(account.pk, decision, received_at=now, live=False, meanwhile=lambda: None)
+    record(account.pk, decision, live=False, meanwhile=lambda: None)
     react(account, decision)
     recorded = len(decision.verdicts)
     return Replayed(recorded, goes_on=recorded == at_most)

@@ -89,6 +89,11 @@ SELECT identity, coalesce(alias_of_id, id) FROM metering_contact
 WHERE account_id = %s AND identity = ANY(string_to_array(%s, E'\\x1f'))
 """
 
+_ERASED = """
+SELECT identity, id, coalesce(alias_of_id, id) FROM metering_contact
+WHERE account_id = %s AND identity = ANY(string_to_array(%s, E'\\x1f'))
+"""
+
 _COUNTED = """
 SELECT period_id, unit, contact_id, connections, event_reasons, carried_reasons,
        first_at, first_source, first_key, first_type
@@ -117,8 +122,9 @@ def load_of_contacts(account: AccountFacts, contacts: Iterable[int]) -> AccountS
 def _load_erased(state: AccountState, unknown: set[str], secret: bytes) -> None:
     """Who of the unknown was erased, and comes again while a period that counted them is not closed."""
     pseudonyms = {pseudonym(identity, secret): identity for identity in unknown}
-    for stood_in, contact in sql.run(_CONTACTS, (state.account.id, sql.joined(pseudonyms))):
+    for stood_in, own, contact in sql.run(_ERASED, (state.account.id, sql.joined(pseudonyms))):
         state.erased[pseudonyms[stood_in]] = contact
+        state.erased_rows[pseudonyms[stood_in]] = own
 
 
 def _about(account: AccountFacts, arrivals: Sequence[Arrival]) -> Iterator[tuple[str, Sequence[Any]]]:
@@ -142,13 +148,19 @@ def load_contacts(state: AccountState, arrivals: Sequence[Arrival]) -> None:
 
 def _load_counted(state: AccountState, contacts: list[int]) -> None:
     periods = [period.id for period in state.periods if period.id is not None and not period.closed]
+    state.counted.update(load_counted(state.account.id, contacts, periods))
+
+
+def load_counted(
+    account_id: int, contacts: list[int], periods: list[int]
+) -> dict[tuple[int, ContactUnit, int], Counted]:
+    """How contacts count in periods, by period, unit and contact."""
     wanted = sql.literal_array(contacts)
-    for rows in sql.run_all(
-        (_COUNTED, (state.account.id, period_id, unit.value, wanted)) for period_id in periods for unit in ContactUnit
-    ):
-        for row in rows:
-            counted = counted_from_row(row)
-            state.counted[counted.period_id, counted.unit, counted.contact] = counted
+    found = sql.run_all(
+        (_COUNTED, (account_id, period_id, unit.value, wanted)) for period_id in periods for unit in ContactUnit
+    )
+    rows = [counted_from_row(row) for each in found for row in each]
+    return {(row.period_id, row.unit, row.contact): row for row in rows}
 
 
 def counted_from_row(row: tuple[Any, ...]) -> Counted:

@@ -39,7 +39,7 @@ class PauseRow(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Steered:
+class Steered:
     """An account that is held, with what is due done: its time, subscriptions and current period."""
 
     account: Account
@@ -76,16 +76,17 @@ class _Steered:
 
 
 @contextmanager
-def _steered(account: Account, now: datetime) -> Iterator[_Steered]:
+def steered(account: Account, now: datetime) -> Iterator[Steered]:
+    """Hold an account while something is done to it, with what is due done first. Raises `AccountBusy`."""
     with locked(account.pk) as meter:
         fresh, clock = Account.objects.get(pk=account.pk), meter.clock or now
         do_due_work(fresh, clock)
-        yield _Steered(fresh, clock, subscriptions_of(fresh.pk))
+        yield Steered(fresh, clock, subscriptions_of(fresh.pk))
 
 
 def pause(account: Account, *, reason: str, actor: str, now: datetime) -> PauseRow:
     """Pause an account until it is resumed: everything that arrives is dropped. Raises `AccountBusy`."""
-    with _steered(account, now) as it:
+    with steered(account, now) as it:
         account = it.account
         if account.paused_at is None:
             account.paused_at, account.paused_by, account.pause_reason = it.clock, actor, reason
@@ -102,7 +103,7 @@ def resume(account: Account, *, reason: str, actor: str, now: datetime) -> Pause
 
     Raises `Refused` (`trial_ended`: only an upgrade ends that), `AccountBusy`.
     """
-    with _steered(account, now) as it:
+    with steered(account, now) as it:
         account = it.account
         paused_at, period = account.paused_at, newest_period(account.pk)
         state = "" if period is None or it.clock >= period.ends_at else period.limit_state
@@ -113,14 +114,14 @@ def resume(account: Account, *, reason: str, actor: str, now: datetime) -> Pause
         if paused_at is None and not state:
             return it.pause_row()
         account.save(update_fields=["paused_at", "paused_by", "pause_reason"])
-        before = {"paused_at": paused_at, "limit_state": state}
-        write_audit(account, "account.resumed", actor=actor, at=now, before=before, after={}, reason=reason)
         if paused_at is not None:
             end_gaps(account.pk, GapReason.PAUSED_BY_STAFF, it.clock)
             if own is None and not state:
                 tell_resumed(account, it.period(), it.clock, "resume")
-        if own is None:
-            reconsider(account, it.clock, "resume")
+        moved = own is None and reconsider(account, it.clock, "resume")
+        if paused_at is not None or moved:
+            before = {"paused_at": paused_at, "limit_state": state}
+            write_audit(account, "account.resumed", actor=actor, at=now, before=before, after={}, reason=reason)
         return it.pause_row()
 
 
@@ -129,7 +130,7 @@ def upgrade(account: Account, tier_key: str, *, reason: str, actor: str, now: da
 
     Raises `Refused` (`unknown_tier`, `not_higher`, `trial_tier`, `account_closed`), `AccountBusy`.
     """
-    with _steered(account, now) as it:
+    with steered(account, now) as it:
         present = it.subscription
         target = tier_named(present.tier.plan, tier_key)
         _refuse_closed(it)
@@ -154,7 +155,7 @@ def downgrade(
     Checked again then: it lapses if what is carried in exceeds it. Raises `Refused` (`unknown_plan`, `unknown_tier`,
     `over_target`, `not_lower`, `trial_tier`, `account_closed`), `AccountBusy`.
     """
-    with _steered(account, now) as it:
+    with steered(account, now) as it:
         present = it.subscription
         plan = present.tier.plan if plan_key is None else Plan.objects.filter(key=plan_key).first()
         if plan is None:
@@ -171,7 +172,7 @@ def downgrade(
             raise Refused("not_lower", detail, field="tier")
         used: int = getattr(it.period(), plan.unit)
         if target.limit is not None and used > target.limit:
-            detail = f"The account has used {used}, more than the {target.limit} of {target.key}."
+            detail = f"The account has used {used:,}, more than the {target.limit:,} of {target.key}."
             raise Refused("over_target", detail, field="tier")
         _cancel_downgrade(it, actor=actor, now=now, reason=reason)
         at = it.turn(it.period().ends_at)
@@ -182,12 +183,12 @@ def downgrade(
         return row
 
 
-def _refuse_closed(it: _Steered) -> None:
+def _refuse_closed(it: Steered) -> None:
     if it.account.closed_at is not None:
         raise Refused("account_closed", f"The account is closed from {it.account.closed_at:%Y-%m-%d %H:%M} UTC on.")
 
 
-def _cancel_downgrade(it: _Steered, *, actor: str, now: datetime, reason: str) -> None:
+def _cancel_downgrade(it: Steered, *, actor: str, now: datetime, reason: str) -> None:
     cancelled = cancel_pending(it.subscriptions, it.clock)
     if cancelled is not None:
         before = {"plan": cancelled.tier.plan.key, "tier": cancelled.tier.key, "from": cancelled.starts_at}
@@ -208,7 +209,7 @@ def replay(account: Account, *, reason: str, actor: str, now: datetime) -> Repla
 
     Raises `Refused` (`paused`: nothing is replayed then), `AccountBusy`.
     """
-    with _steered(account, now) as it:
+    with steered(account, now) as it:
         if it.pause_row().paused:
             raise Refused("paused", "The account is paused: resume it first. What was dropped cannot be replayed.")
         held = held_events(it.account.pk)
@@ -224,7 +225,7 @@ def replay(account: Account, *, reason: str, actor: str, now: datetime) -> Repla
 
 def close(account: Account, *, reason: str, actor: str, now: datetime) -> Subscription:
     """Close an account at the end of its period; afterwards its events are rejected. Returns its last subscription."""
-    with _steered(account, now) as it:
+    with steered(account, now) as it:
         account, present = it.account, it.subscription
         if account.closed_at is not None:
             return present

@@ -42,7 +42,15 @@ def media_type(request: HttpRequest, accepted: Collection[str]) -> str:
 def read_body(request: HttpRequest, most: int = MAX_BODY) -> bytes:
     """The body, inflated if it is gzip, never holding more than `most` bytes of it and a chunk.
 
-    Raises `Problem`: 413 `body_too_large`, 415 `unsupported_encoding`, 400 `bad_gzip`, `cut_off`.
+    Raises `Problem` as `stream_body` does.
+    """
+    return b"".join(stream_body(request, most))
+
+
+def stream_body(request: HttpRequest, most: int) -> Iterator[bytes]:
+    """The body in pieces, inflated if it is gzip, of at most `most` bytes in all.
+
+    Raises `Problem` on the way: 413 `body_too_large`, 415 `unsupported_encoding`, 400 `bad_gzip`, `cut_off`.
     """
     encoding = request.META.get("HTTP_CONTENT_ENCODING", "identity").strip(" \t").lower()
     if encoding not in ("identity", "", "gzip", "x-gzip"):
@@ -50,13 +58,13 @@ def read_body(request: HttpRequest, most: int = MAX_BODY) -> bytes:
         raise Problem(415, "unsupported_encoding", detail, headers={"Accept-Encoding": "gzip"})
     chunks = _chunks(request, most)
     if "gzip" in encoding:
-        chunks = _inflated(chunks, most)
-    body = bytearray()
+        chunks = _inflated(chunks)
+    size = 0
     for chunk in chunks:
-        body += chunk
-        if len(body) > most:
+        size += len(chunk)
+        if size > most:
             raise _too_large(most)
-    return bytes(body)
+        yield chunk
 
 
 def read_object(request: HttpRequest) -> dict[str, Any]:
@@ -102,7 +110,7 @@ def _chunks(request: HttpRequest, most: int) -> Iterator[bytes]:
         raise _cut_off()
 
 
-def _inflated(chunks: Iterator[bytes], most: int) -> Iterator[bytes]:
+def _inflated(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The content of one gzip member and nothing after it, a chunk at a time."""
     inflater = zlib.decompressobj(_GZIP)
     for chunk in chunks:

@@ -5,6 +5,7 @@ from django.urls import path
 from billing_site.api.accounts import Accounts, OneAccount, OneConnection, UsageLink
 from billing_site.api.events import Events
 from billing_site.api.ledgers import Gaps, Held, Notifications, Plans, Subscriptions
+from billing_site.api.people import EraseContact, Members, VoidEvent
 from billing_site.api.steering import Close, Downgrade, Pause, Replay, Resume, Upgrade
 from billing_site.api.usage import ConnectionStatus, OnePeriod, Periods, Usage
 
@@ -29,4 +30,8 @@ urlpatterns = [
     path("notifications", Notifications.as_view()),
     path("gaps", Gaps.as_view()),
     path("held", Held.as_view()),
+    # What was wrong, who is to be forgotten, and who is a member: `people`.
+    path("events/void", VoidEvent.as_view()),
+    path("accounts/<str:slug>/erase", EraseContact.as_view()),
+    path("accounts/<str:slug>/connections/<str:key>/members", Members.as_view()),
 ]

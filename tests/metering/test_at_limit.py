@@ -408,6 +408,22 @@ def test_an_upgrade_that_is_not_needed_any_more_does_nothing(acme: Account):
     assert Subscription.objects.count() == 1
 
 
+def test_a_limit_that_is_exceeded_again_after_it_had_fitted_upgrades_all_the_same(acme: Account):
+    with_policy(acme, "upgrade")
+    deliver(acme, people(0, 11))
+    with_policy(acme, "upgrade", 20)
+    [cause] = UpgradeCause.objects.all()
+    upgrade(cause.pk, NOW)
+    with_policy(acme, "upgrade", 10)
+
+    deliver(acme, people(11, 12), now=NOW + timedelta(hours=1))
+    upgrade(cause.pk, NOW + timedelta(hours=1))
+
+    cause.refresh_from_db()
+    assert (cause.outcome, cause.used, cause.crossed_at) == ("upgraded", 12, NOW + timedelta(hours=1))
+    assert usage(acme, NOW + timedelta(hours=1))["tier"] == "growth"
+
+
 def test_over_the_top_tier_it_goes_on_counting_and_staff_are_told(acme: Account):
     steering.upgrade(acme, "scale", reason="as asked", actor=ACTOR, now=NOW)
     with_policy(acme, "upgrade")

@@ -90,6 +90,18 @@ def test_an_account_that_never_had_a_period_can_be_paused(acme: Account):
     assert kinds(acme) == ["paused"]
 
 
+def test_resuming_where_nothing_held_fits_changes_nothing(acme: Account):
+    with_policy(acme, "hold", 1)
+    deliver(acme, people(0, 3))
+    since = BillingPeriod.objects.get().limit_state_since
+
+    steering.resume(acme, now=LATER, **BY)
+
+    assert BillingPeriod.objects.get().limit_state_since == since
+    assert "account.resumed" not in actions(acme)
+    assert "resumed" not in kinds(acme)
+
+
 def test_resuming_at_the_limit_decides_the_next_contact_anew(acme: Account):
     with_policy(acme, "pause", 2)
     deliver(acme, people(0, 3))

@@ -313,8 +313,8 @@ def test_the_kind_of_a_connection_is_fixed(acme: Account, operator: Caller):
 WARNING = (
     "Without automatic upgrades the account is paused when it reaches its limit, unless its policy there is to hold "
     "events or to serve no new contacts. Then contact sync, engagement sync, web tracking, lead scoring and "
-    "automations stop. Data that arrives during the pause is dropped. That leaves gaps, and what was dropped cannot be replayed "
-    "later. "
+    "automations stop. Data that arrives during the pause is dropped. That leaves gaps, and what was dropped cannot be "
+    "replayed later. "
 )
 
 
