@@ -197,6 +197,8 @@ def _admit(state: AccountState, decision: Decision, arrival: Arrival, period: Pe
         case "upgrade":
             return RECORDED
         case "hold":
+            if period.grace_until is not None:
+                decision.held_in_grace = now
             return HELD
         case "limit_new":
             return LIMITED

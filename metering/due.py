@@ -39,7 +39,7 @@ def run_due(as_of: datetime) -> Done:
     accounts = busy = failed = 0
     for account_id in accounts_with_due_work(as_of):
         try:
-            accounts += _do_due_work(account_id, as_of)
+            accounts += _do_all_due_work(account_id, as_of)
         except AccountBusy:
             busy += 1
         except Exception:
@@ -47,6 +47,14 @@ def run_due(as_of: datetime) -> Done:
             failed += 1
     forget_ids(as_of)
     return Done(accounts, busy, failed, forget_old(as_of))
+
+
+def _do_all_due_work(account_id: int, as_of: datetime) -> bool:
+    """In one transaction after another, as there may be much to give up; whether there was anything."""
+    done = False
+    while _do_due_work(account_id, as_of):
+        done = True
+    return done
 
 
 def _do_due_work(account_id: int, as_of: datetime) -> bool:

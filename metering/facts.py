@@ -251,5 +251,6 @@ class Decision:
     crossings: list[Crossing] = field(default_factory=list)
     causes: list[Cause] = field(default_factory=list)
     moves: list[LimitMove] = field(default_factory=list)
+    held_in_grace: datetime | None = None  # when: what an ended period holds is replayed into the open one
     events_by_kind: defaultdict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))
     events_by_day: defaultdict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))

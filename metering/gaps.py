@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from django.db.models import F, Value
+from django.db.models.functions import Greatest
+
 from metering import sql
 from metering.facts import Decision
 from metering.models import DroppedEvent, Gap, GapReason
@@ -81,13 +84,18 @@ def _one_per_gap(losses: Sequence[Loss]) -> list[Loss]:
     merged: dict[tuple[Any, ...], Loss] = {}
     for loss in losses:
         other = merged.get(loss.gap)
-        merged[loss.gap] = loss if other is None else other._replace(keys=[*other.keys, *loss.keys])
+        if other is not None:
+            ends = max(loss.ends_at, other.ends_at) if loss.ends_at and other.ends_at else None
+            loss = loss._replace(ends_at=ends, keys=[*other.keys, *loss.keys])
+        merged[loss.gap] = loss
     return [loss for _, loss in sorted(merged.items())]
 
 
 def end_gaps(account_id: int, reason: GapReason, at: datetime) -> None:
-    """A pause is over: its gaps end. The caller holds the lock."""
-    Gap.objects.filter(account_id=account_id, reason=reason, ends_at=None, starts_at__lte=at).update(ends_at=at)
+    """A pause is over: its gaps end, none before it began (the clock of who ends it may have been read while they
+    waited). The caller holds the lock."""
+    still = Gap.objects.filter(account_id=account_id, reason=reason, ends_at=None)
+    still.update(ends_at=Greatest(F("starts_at"), Value(at)))
 
 
 def forget_ids(as_of: datetime) -> int:

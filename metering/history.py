@@ -90,6 +90,8 @@ def release_clock(account: Account, now: datetime) -> None:
             _forget_unused_periods(account.pk)
             last = _do_due_until(account, now, at_most=_AT_ONCE)
             released = last is None
+            if released:
+                settle_history(account, now)
             _set_clock(account.pk, None if last is None else max(last, meter.clock))
 
 

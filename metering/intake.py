@@ -222,7 +222,7 @@ def _decide_and_record(
             meanwhile=partial(answers.add, part, decision.verdicts),
         )
         react(account, decision)
-        if (decision.causes or decision.moves) and not live:
+        if (decision.causes or decision.moves or decision.held_in_grace) and not live:
             settle_history(account, clock.reading)
             account.refresh_from_db()
             subscriptions = subscriptions_of(account.pk)

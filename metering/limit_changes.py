@@ -8,7 +8,7 @@ from datetime import datetime
 from accounts.models import Account
 from metering.gaps import end_gaps
 from metering.models import BillingPeriod, GapReason, LimitState
-from metering.periods import effective_limit, newest_period
+from metering.periods import effective_limit, period_at
 from metering.reactions import cross_without_event, queue_replay, set_state, tell_resumed
 from metering.replay import replay_some
 from notifications.models import Notification
@@ -22,11 +22,10 @@ def refresh_limit(account: Account, now: datetime, why: str, told_in: Notificati
 
     `told_in`: the mail that tells of thresholds which the new limit has crossed already.
     """
-    subscription = in_force(subscriptions_of(account.pk), now)
+    subscriptions = subscriptions_of(account.pk)
     unended = BillingPeriod.objects.filter(account_id=account.pk, ends_at__gt=now)
     for period in unended.select_related("subscription__tier__plan").order_by("starts_at"):
-        if period.starts_at <= now and period.subscription_id != subscription.pk:
-            period.subscription = subscription
+        period.subscription = in_force(subscriptions, max(now, period.starts_at))
         period.limit = effective_limit(account, period.subscription)
         period.save(update_fields=["subscription", "limit"])
         cross_without_event(account, period, now, told_in)
@@ -38,7 +37,7 @@ def reconsider(account: Account, now: datetime, why: str) -> bool:
 
     `why` is a word for the mail.
     """
-    period = _current(account, now)
+    period = period_at(account.pk, now)
     before = "" if period is None else period.limit_state
     since = None if period is None else period.limit_state_since
     if period is not None and before:
@@ -56,13 +55,3 @@ def reconsider(account: Account, now: datetime, why: str) -> bool:
         set_state(period, before, since or now)  # there was no room for anything: it never ended
         return False
     return bool(before) or replayed.events > 0
-
-
-def _current(account: Account, now: datetime) -> BillingPeriod | None:
-    newest = newest_period(account.pk)
-    return newest if newest is not None and newest.starts_at <= now < newest.ends_at else _containing(account, now)
-
-
-def _containing(account: Account, now: datetime) -> BillingPeriod | None:
-    found = BillingPeriod.objects.filter(account_id=account.pk, starts_at__lte=now, ends_at__gt=now)
-    return found.select_related("subscription__tier__plan").first()

@@ -349,11 +349,13 @@ class ThresholdCrossing(GrowingTable):
 
 
 class CauseOutcome(models.TextChoices):
-    """What came of a cause to upgrade. `fitted`: the count was within the limit again when the task looked."""
+    """What came of a cause to upgrade. `fitted`: the count was within the limit again when the task looked;
+    `withdrawn`: the account was not to be upgraded any more."""
 
     PENDING = "pending"
     UPGRADED = "upgraded"
     FITTED = "fitted"
+    WITHDRAWN = "withdrawn"
     OVER_TOP_TIER = "over_top_tier"
 
 

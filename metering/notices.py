@@ -42,7 +42,7 @@ def facts_of(
         why=why,
         links=[Link(row.key, row.name, row.replayable) for row in connections],
         sources=_largest_sources(period),
-        next_tier=_next_tier(tier),
+        next_tier=_next_tier(tier, effective),
         **more,
     )
 
@@ -84,6 +84,7 @@ def _largest_sources(period: BillingPeriod) -> list[Source]:
     ]
 
 
-def _next_tier(tier: Tier) -> TierFacts | None:
-    higher = smallest_fitting(tiers_of(tier.plan), tier, 0)
+def _next_tier(tier: Tier, limit: int | None) -> TierFacts | None:
+    """The tier that an upgrade would lead to: with more room than there is now, by an override perhaps."""
+    higher = smallest_fitting(tiers_of(tier.plan), tier, (limit or 0) + 1)
     return None if higher is None else tier_facts(higher)

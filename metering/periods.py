@@ -9,6 +9,8 @@ import json
 import secrets
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from accounts.audit import write_audit
 from accounts.models import Account
 from metering import sql
@@ -22,9 +24,10 @@ from metering.models import BillingPeriod, GapReason, LimitState, PeriodState
 from metering.notices import facts_of, tell, tier_facts
 from metering.policy import enabled_connections, policy_of
 from metering.reactions import cross_without_event, exceed_by_carry_in, queue_replay, tell_resumed
+from metering.state import trial_end
 from notifications.models import Audience, Kind
 from plans.models import Subscription, Unit
-from plans.subscriptions import bounds, cancel_pending, grace, in_force, subscriptions_of
+from plans.subscriptions import bounds, cancel_pending, grace, in_force, pending_after, subscriptions_of
 
 # No accepted event is older than 35 days, so no older period than this is looked for.
 _LOOK_BACK = timedelta(days=36)
@@ -98,9 +101,21 @@ def open_for(account: Account, subscriptions: list[Subscription], at: datetime, 
     if newest is None or at < newest.starts_at:
         if not BillingPeriod.objects.filter(account_id=account.pk, starts_at__lte=at, ends_at__gt=at).exists():
             _open(account, subscriptions, at, now)
-        return
-    while at >= newest.ends_at and not _is_closed_by(account, newest.ends_at):
-        newest = _open(account, subscriptions, newest.ends_at, now, after=newest)
+    else:
+        while at >= newest.ends_at and not _is_closed_by(account, newest.ends_at):
+            newest = _open(account, subscriptions, newest.ends_at, now, after=newest)
+    end_what_is_over(account, now)
+
+
+def period_at(account_id: int, at: datetime) -> BillingPeriod | None:
+    """The opened period of an account that contains an instant, with its tier and plan."""
+    found = BillingPeriod.objects.filter(account_id=account_id, starts_at__lte=at, ends_at__gt=at)
+    return found.select_related("subscription__tier__plan").first()
+
+
+def current_period(account_id: int, now: datetime) -> BillingPeriod | None:
+    """The period of an account that runs; else, of one that is closed or not opened yet, its newest, if it has any."""
+    return period_at(account_id, now) or newest_period(account_id)
 
 
 def newest_period(account_id: int) -> BillingPeriod | None:
@@ -116,12 +131,10 @@ def _is_closed_by(account: Account, at: datetime) -> bool:
 def open_current(account: Account, subscriptions: list[Subscription], now: datetime) -> BillingPeriod | None:
     """The period that contains the account's clock, opened if need be; None while the account has no period. Of an
     account that is closed by now: its last."""
-    current = BillingPeriod.objects.filter(account_id=account.pk, starts_at__lte=now, ends_at__gt=now)
-    current = current.select_related("subscription__tier__plan")
-    row = current.first()
+    row = period_at(account.pk, now)
     if row is None and BillingPeriod.objects.filter(account_id=account.pk).exists():
         open_for(account, subscriptions, now, now)
-        row = current.first() or newest_period(account.pk)
+        row = current_period(account.pk, now)
     return row
 
 
@@ -150,15 +163,14 @@ def _open(
     carry_in(row)
     row.refresh_from_db(fields=["active_contacts", "carried_in"])
     if after is not None:
-        _turn(account, subscriptions, after, row, now)
+        _take_effect(account, subscriptions, after, row, now)
     cross_without_event(account, row, now)
     if now < row.ends_at:
         exceed_by_carry_in(account, row, now)
-    _resume_at_the_turn(account, after, row, now)
     return row
 
 
-def _turn(
+def _take_effect(
     account: Account, subscriptions: list[Subscription], before: BillingPeriod, row: BillingPeriod, now: datetime
 ) -> None:
     """A downgrade or change of plan that was waiting for this period takes effect, or lapses if it does not fit."""
@@ -184,12 +196,8 @@ def _lapse(
 ) -> None:
     target, present = row.subscription, in_force(subscriptions, before.ends_at - timedelta(microseconds=1))
     wanted, carried_in = target.tier, _used(row)
-    row.subscription = present
-    _, row.ends_at = bounds(present, row.starts_at)
-    row.closes_at = row.ends_at + grace(present)
-    row.limit = effective_limit(account, present)
-    row.save(update_fields=["subscription", "ends_at", "closes_at", "limit"])
-    cancel_pending(subscriptions, before.ends_at - timedelta(microseconds=1))
+    cancel_downgrade(account, subscriptions, before.ends_at - timedelta(microseconds=1))
+    row.refresh_from_db()
     write_audit(
         account,
         "subscription.downgrade_lapsed",
@@ -199,19 +207,72 @@ def _lapse(
         after={"plan": present.tier.plan.key, "tier": present.tier.key, "carried_in": carried_in},
     )
     facts = facts_of(account, row, used=carried_in, at=now, before=tier_facts(wanted))
+    if wanted.plan.unit != present.tier.plan.unit:  # the numbers are those of the plan that did not come
+        facts = replace(facts, unit=wanted.plan.unit, limit=wanted.limit)
     for audience in Audience:
         tell(account, row, Kind.DOWNGRADE_LAPSED, facts, key=str(row.pk), audience=audience)
 
 
-def _resume_at_the_turn(account: Account, before: BillingPeriod | None, row: BillingPeriod, now: datetime) -> None:
-    """What an earlier period dropped at its limit ends with it; what it held is replayed."""
+def cancel_downgrade(account: Account, subscriptions: list[Subscription], at: datetime) -> Subscription | None:
+    """Take back what was to begin after an instant; a period that was opened early for it follows the present
+    subscription again. The caller holds the lock and writes the audit."""
+    pending = pending_after(subscriptions, at)
+    if pending is None:
+        return None
+    for row in BillingPeriod.objects.filter(account_id=account.pk, subscription=pending):
+        follow_subscription(account, row, in_force(subscriptions, at))
+    return cancel_pending(subscriptions, at)
+
+
+def follow_subscription(account: Account, row: BillingPeriod, subscription: Subscription) -> None:
+    """Have a period that has not begun, or has only just been opened, follow another subscription."""
+    row.subscription = subscription
+    _, row.ends_at = bounds(subscription, row.starts_at)
+    row.closes_at = row.ends_at + grace(subscription)
+    row.limit = effective_limit(account, subscription)
+    row.save(update_fields=["subscription", "ends_at", "closes_at", "limit"])
+
+
+def take_effect_early(
+    account: Account, subscriptions: list[Subscription], before: BillingPeriod, now: datetime
+) -> None:
+    """A downgrade or change of plan that was made after the period it waits for was opened early, by an event ahead of
+    the clock, takes effect in that one, or lapses."""
+    row = BillingPeriod.objects.filter(account_id=account.pk, starts_at=before.ends_at).first()
+    if row is not None:
+        follow_subscription(account, row, in_force(subscriptions, row.starts_at))
+        _take_effect(account, subscriptions, before, row, now)
+
+
+def end_what_is_over(account: Account, now: datetime) -> bool:
+    """End the periods whose end has come, each once; whether there were any."""
+    over = BillingPeriod.objects.filter(account_id=account.pk, state=PeriodState.OPEN, ends_at__lte=now)
+    ended = list(over.order_by("starts_at"))
+    for period in ended:
+        _end(account, period, now)
+    return bool(ended)
+
+
+def _end(account: Account, period: BillingPeriod, now: datetime) -> None:
+    """A period is over: what it dropped at its limit ends with it, what it held is replayed."""
+    period.state = PeriodState.ENDED
+    period.save(update_fields=["state"])
+    end_gaps(account.pk, GapReason.LIMIT_REACHED, period.ends_at)
+    current = period_at(account.pk, now)
+    if current is None:
+        return  # the account is closed
+    end_trial_gaps(account, current.subscription, current.starts_at)
     queue_replay(account.pk, now)
-    if before is None or not before.limit_state:
-        return
-    end_gaps(account.pk, GapReason.LIMIT_REACHED, before.ends_at)
     told = (LimitState.PAUSED, LimitState.HOLDING)
-    if before.limit_state in told and row.limit_state not in told and now < row.ends_at:
-        tell_resumed(account, row, now, "new_period")
+    if period.limit_state in told and current.limit_state not in told:
+        tell_resumed(account, current, now, "new_period")
+
+
+def end_trial_gaps(account: Account, subscription: Subscription, now: datetime) -> None:
+    """What the end of a trial dropped is over when the account is on no trial any more, or on a longer one."""
+    ends_at = trial_end(account, subscription)
+    if ends_at is None or ends_at > now:
+        end_gaps(account.pk, GapReason.TRIAL_ENDED, now)
 
 
 def is_provisional(
@@ -241,7 +302,7 @@ def do_due_work(account: Account, as_of: datetime) -> bool:
     if ends:
         open_for(account, subscriptions_of(account.pk), as_of, as_of)
     unclosed = BillingPeriod.objects.filter(account_id=account.pk).exclude(state=PeriodState.CLOSED)
-    ended = unclosed.filter(state=PeriodState.OPEN, ends_at__lte=as_of).update(state=PeriodState.ENDED)
+    ended = end_what_is_over(account, as_of)
     due = list(unclosed.filter(closes_at__lte=as_of).order_by("starts_at"))
     for period in due:
         _close(period, as_of)

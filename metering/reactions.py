@@ -26,6 +26,7 @@ from metering.models import (
 )
 from metering.notices import facts_of, tell
 from metering.policy import enabled_connections, policy_of
+from metering.state import own_pause
 from notifications.models import Kind, Notification
 
 UPGRADE = "metering.upgrade"
@@ -34,6 +35,8 @@ REPLAY = "metering.replay"
 
 def react(account: Account, decision: Decision) -> None:
     """Carry out what a decision, which is recorded already, calls for. The caller holds the lock."""
+    if decision.held_in_grace:
+        queue_replay(account.pk, decision.held_in_grace)
     if not (decision.crossings or decision.moves or decision.causes):
         return
     periods = _periods(account, decision)
@@ -119,7 +122,11 @@ def _take_state(account: Account, period: BillingPeriod, move: LimitMove) -> Non
         tell(account, period, Kind.PAUSED, facts, key=f"{period.pk}:{move.at.isoformat()}")
     elif move.state == LimitState.HOLDING:
         facts = facts_of(account, period, at=move.at)
-        tell(account, period, Kind.HELD, facts, key=f"{period.pk}:{move.limit}")
+        # Once per limit, and again when meanwhile it was told that the account runs again.
+        resumed = Notification.objects.filter(
+            account_id=account.pk, kind=Kind.RESUMED, period_start=period.starts_at
+        ).count()
+        tell(account, period, Kind.HELD, facts, key=f"{period.pk}:{move.limit}:{resumed}")
     elif move.state == LimitState.NONE:
         if move.left in (LimitState.PAUSED, LimitState.HOLDING):
             tell_resumed(account, period, move.at, "count_fell")
@@ -134,7 +141,9 @@ def set_state(period: BillingPeriod, state: str, at: datetime) -> None:
 
 
 def tell_resumed(account: Account, period: BillingPeriod, at: datetime, reason: str) -> None:
-    """Write the mail that a pause or a hold is over."""
+    """Write the mail that a pause or a hold is over; not while another pause goes on, of the account itself."""
+    if own_pause(account, period.subscription, at) is not None:
+        return
     facts = facts_of(account, period, at=at, reason=reason, events=held_events(account.pk))
     tell(account, period, Kind.RESUMED, facts, key=f"{period.pk}:{at.isoformat()}")
 

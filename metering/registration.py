@@ -10,12 +10,11 @@ from accounts.audit import write_audit
 from accounts.models import Account, Connection
 from accounts.refusals import Refused
 from metering.facts import Pause
-from metering.gaps import end_gaps
 from metering.limit_changes import reconsider, refresh_limit
 from metering.lock import locked
-from metering.models import AccountMeter, GapReason, LimitState
+from metering.models import AccountMeter, LimitState
 from metering.notices import facts_of, tell
-from metering.periods import newest_period
+from metering.periods import current_period, end_trial_gaps, period_at
 from metering.reactions import tell_resumed
 from metering.state import own_pause
 from metering.upkeep import do_due_work
@@ -127,24 +126,29 @@ def _follow_up(
     clock: datetime,
 ) -> None:
     """What a change of settings means for the limit, the pause at it, and the end of a trial."""
-    if changed.get("auto_upgrade") is False:
-        _confirm_opt_out(account, clock)
     if "limit_override" in changed:
         refresh_limit(account, clock, "settings")
     elif "at_limit" in changed or "auto_upgrade" in changed:
         reconsider(account, clock, "settings")
-    if was_paused is None or was_paused.reason != GapReason.TRIAL_ENDED:
+    if changed.get("auto_upgrade") is False:
+        _confirm_opt_out(account, clock)
+    if "trial_ends_at" in changed:
+        _prolong_trial(account, subscription, was_paused, clock)
+
+
+def _prolong_trial(account: Account, subscription: Subscription, was_paused: Pause | None, clock: datetime) -> None:
+    """A trial that had ended may go on by now."""
+    end_trial_gaps(account, subscription, clock)
+    period = current_period(account.pk, clock)
+    if was_paused is None or period is None or own_pause(account, subscription, clock) is not None:
         return
-    period = newest_period(account.pk)
-    if own_pause(account, subscription, clock) is None and period is not None:  # the trial was prolonged
-        end_gaps(account.pk, GapReason.TRIAL_ENDED, clock)
-        tell_resumed(account, period, clock, "settings")
-        reconsider(account, clock, "settings")
+    tell_resumed(account, period, clock, "settings")
+    reconsider(account, clock, "settings")
 
 
 def _confirm_opt_out(account: Account, clock: datetime) -> None:
     """Tell an account that has opted out of upgrades what that will cost; not one that never had anything to count."""
-    period = newest_period(account.pk)
+    period = current_period(account.pk, clock)
     if period is not None:
         facts = facts_of(account, period, at=clock)
         tell(account, period, Kind.OPTED_OUT, facts, key=clock.isoformat())
@@ -198,7 +202,7 @@ def put_connection(
 
 def _reconsider_what_is_held(account: Account, clock: datetime) -> None:
     """Whether to hold or to upgrade depends on the enabled connections."""
-    period = newest_period(account.pk)
+    period = period_at(account.pk, clock)
     if period is not None and period.limit_state == LimitState.HOLDING:
         reconsider(account, clock, "settings")
 

@@ -18,7 +18,7 @@ from metering.limit_changes import reconsider
 from metering.lock import locked
 from metering.models import BillingPeriod, GapReason, LimitState
 from metering.notices import facts_of, tell
-from metering.periods import newest_period, open_current, open_for
+from metering.periods import cancel_downgrade, newest_period, open_current, open_for, period_at, take_effect_early
 from metering.reactions import held_events, queue_replay, tell_resumed
 from metering.replay import replay_some
 from metering.state import own_pause
@@ -26,7 +26,7 @@ from metering.upgrades import move_to
 from metering.upkeep import do_due_work
 from notifications.models import Kind
 from plans.models import Plan, Subscription
-from plans.subscriptions import bounds, cancel_pending, follow, in_force, pending_after, subscriptions_of
+from plans.subscriptions import bounds, follow, in_force, pending_after, subscriptions_of
 from plans.tiers import is_higher, rank, tier_named
 
 
@@ -69,8 +69,8 @@ class Steered:
         own = own_pause(self.account, self.subscription, self.clock)
         if own is not None:
             return PauseRow(paused=True, reason=own.reason, since=own.since)
-        period = newest_period(self.account.pk)
-        if period is not None and period.limit_state == LimitState.PAUSED and self.clock < period.ends_at:
+        period = period_at(self.account.pk, self.clock)
+        if period is not None and period.limit_state == LimitState.PAUSED:
             return PauseRow(paused=True, reason=GapReason.LIMIT_REACHED.value, since=period.limit_state_since)
         return PauseRow(paused=False, reason=None, since=None)
 
@@ -105,8 +105,8 @@ def resume(account: Account, *, reason: str, actor: str, now: datetime) -> Pause
     """
     with steered(account, now) as it:
         account = it.account
-        paused_at, period = account.paused_at, newest_period(account.pk)
-        state = "" if period is None or it.clock >= period.ends_at else period.limit_state
+        paused_at, period = account.paused_at, period_at(account.pk, it.clock)
+        state = "" if period is None else period.limit_state
         account.paused_at, account.paused_by, account.pause_reason = None, "", ""
         own = own_pause(account, it.subscription, it.clock)
         if own is not None and paused_at is None:
@@ -116,9 +116,9 @@ def resume(account: Account, *, reason: str, actor: str, now: datetime) -> Pause
         account.save(update_fields=["paused_at", "paused_by", "pause_reason"])
         if paused_at is not None:
             end_gaps(account.pk, GapReason.PAUSED_BY_STAFF, it.clock)
-            if own is None and not state:
-                tell_resumed(account, it.period(), it.clock, "resume")
         moved = own is None and reconsider(account, it.clock, "resume")
+        if paused_at is not None and not it.pause_row().paused:
+            tell_resumed(account, it.period(), it.clock, "resume")
         if paused_at is not None or moved:
             before = {"paused_at": paused_at, "limit_state": state}
             write_audit(account, "account.resumed", actor=actor, at=now, before=before, after={}, reason=reason)
@@ -170,17 +170,26 @@ def downgrade(
         if plan.pk == present.tier.plan_id and rank(target) >= rank(present.tier):
             detail = f"{target.key} is not lower than {present.tier.key}; use upgrade."
             raise Refused("not_lower", detail, field="tier")
-        used: int = getattr(it.period(), plan.unit)
+        used = _used_by_now(it, plan.unit)
         if target.limit is not None and used > target.limit:
             detail = f"The account has used {used:,}, more than the {target.limit:,} of {target.key}."
             raise Refused("over_target", detail, field="tier")
         _cancel_downgrade(it, actor=actor, now=now, reason=reason)
         at = it.turn(it.period().ends_at)
         row = follow(it.subscriptions, present, target, at=at, reason=reason, timezone=it.account.timezone)
+        take_effect_early(it.account, it.subscriptions, it.period(), it.clock)
         before = {"plan": present.tier.plan.key, "tier": present.tier.key}
         after = {"plan": plan.key, "tier": target.key, "from": at}
         write_audit(it.account, "account.downgraded", actor=actor, at=now, before=before, after=after, reason=reason)
         return row
+
+
+def _used_by_now(it: Steered, unit: str) -> int:
+    """What the current period has used, or the next one if it was opened early and has used more."""
+    period = it.period()
+    following = BillingPeriod.objects.filter(account_id=it.account.pk, starts_at=period.ends_at).first()
+    used: int = max(getattr(row, unit) for row in (period, following) if row is not None)
+    return used
 
 
 def _refuse_closed(it: Steered) -> None:
@@ -189,7 +198,7 @@ def _refuse_closed(it: Steered) -> None:
 
 
 def _cancel_downgrade(it: Steered, *, actor: str, now: datetime, reason: str) -> None:
-    cancelled = cancel_pending(it.subscriptions, it.clock)
+    cancelled = cancel_downgrade(it.account, it.subscriptions, it.clock)
     if cancelled is not None:
         before = {"plan": cancelled.tier.plan.key, "tier": cancelled.tier.key, "from": cancelled.starts_at}
         write_audit(
@@ -231,9 +240,8 @@ def close(account: Account, *, reason: str, actor: str, now: datetime) -> Subscr
             return present
         _cancel_downgrade(it, actor=actor, now=now, reason=reason)
         present = it.subscription
-        period = newest_period(account.pk)
-        _, end = bounds(present, it.clock)
-        account.closed_at = it.turn(period.ends_at if period is not None and it.clock < period.ends_at else end)
+        period = period_at(account.pk, it.clock)
+        account.closed_at = it.turn(bounds(present, it.clock)[1] if period is None else period.ends_at)
         account.save(update_fields=["closed_at"])
         present.ends_at = account.closed_at
         present.save(update_fields=["ends_at"])

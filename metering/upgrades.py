@@ -10,16 +10,16 @@ from typing import Any
 from accounts.audit import write_audit
 from accounts.models import Account
 from metering import limits
-from metering.gaps import end_gaps
 from metering.limit_changes import refresh_limit
 from metering.models import BillingPeriod, CauseOutcome, GapReason, LimitState, UpgradeCause
 from metering.notices import facts_of, tell, tier_facts
-from metering.periods import effective_limit, newest_period, open_for
+from metering.periods import cancel_downgrade, current_period, effective_limit, end_trial_gaps, open_for
+from metering.policy import enabled_connections, policy_of
 from metering.reactions import set_state, tell_resumed
 from metering.state import own_pause
 from notifications.models import Audience, Kind, Notification
 from plans.models import Subscription, Tier
-from plans.subscriptions import cancel_pending, follow, in_force, replace, subscriptions_of
+from plans.subscriptions import follow, in_force, replace, subscriptions_of
 from plans.tiers import smallest_fitting, tiers_of
 
 ACTOR = "automatic upgrade"
@@ -38,8 +38,8 @@ def settle_pending(account: Account, now: datetime) -> bool:
 def settle(account: Account, cause: UpgradeCause, now: datetime) -> None:
     """Upgrade for a cause, once: to the smallest higher tier that fits by now, if the count still exceeds its limit.
 
-    Without such a tier the account is over its top tier: it goes on counting, and staff are told. The caller holds
-    the lock.
+    Without such a tier the account is over its top tier: it goes on counting, and staff are told. Who has opted out
+    meanwhile is not upgraded any more. The caller holds the lock.
     """
     if cause.outcome != CauseOutcome.PENDING:
         return
@@ -50,9 +50,10 @@ def settle(account: Account, cause: UpgradeCause, now: datetime) -> None:
     used: int = getattr(period, period.subscription.tier.plan.unit)
     limit = effective_limit(account, present)
     target = smallest_fitting(tiers_of(present.tier.plan), present.tier, used)
-    same_plan = present.tier.plan_id == period.subscription.tier.plan_id
-    if limit is None or used <= limit or present.tier.trial or not same_plan:
+    if limit is None or used <= limit or present.starts_at >= period.ends_at:  # or it has changed at the turn
         _note(cause, CauseOutcome.FITTED, now)
+    elif policy_of(account, present, enabled_connections(account.pk)).action != "upgrade":
+        _note(cause, CauseOutcome.WITHDRAWN, now)
     elif target is None:
         _note(cause, CauseOutcome.OVER_TOP_TIER, now)
         _stay_over_the_top(account, period, now)
@@ -61,6 +62,7 @@ def settle(account: Account, cause: UpgradeCause, now: datetime) -> None:
         move_to(
             account,
             target,
+            period=period,
             crossed_at=cause.crossed_at,
             now=now,
             actor=ACTOR,
@@ -99,6 +101,7 @@ def move_to(
     *,
     crossed_at: datetime,
     now: datetime,
+    period: BillingPeriod | None = None,
     actor: str,
     reason: str,
     note: str = "",
@@ -106,10 +109,12 @@ def move_to(
 ) -> Subscription:
     """Put an account on a higher tier of its plan, effective from `crossed_at`, and tell it. The caller holds the lock.
 
-    Ends an override of the limit, a downgrade that is pending, and the pause of a trial that has ended.
+    `period` is the one that the mail tells of; by default the current one. Ends an override of the limit, a downgrade
+    that is pending, and the pause of a trial that has ended.
     """
+    now = max(now, crossed_at)  # the clock of another machine
     subscriptions = subscriptions_of(account.pk)
-    cancelled = cancel_pending(subscriptions, now)
+    cancelled = cancel_downgrade(account, subscriptions, now)
     present = in_force(subscriptions, now)
     was_paused = own_pause(account, present, now)
     left, at = present.tier, max(crossed_at, present.starts_at + _MOMENT)
@@ -121,24 +126,28 @@ def move_to(
     if cancelled is not None:
         before["pending_downgrade"] = cancelled.tier.key
     account.limit_override = None
-    account.trial_ended_at = None
-    account.save(update_fields=["limit_override", "trial_ended_at"])
+    account.save(update_fields=["limit_override"])
     after = {"tier": tier.key, "limit": tier.limit, "from": row.starts_at, **(because or {})}
     write_audit(account, "account.upgraded", actor=actor, at=now, before=before, after=after, reason=note or reason)
-    mail = _tell_upgrade(account, left, row, now, reason, note)
+    mail = _tell_upgrade(account, period, left, row, now, reason, note)
     refresh_limit(account, now, "upgrade", told_in=mail)
-    if was_paused is not None and was_paused.reason == GapReason.TRIAL_ENDED:
-        end_gaps(account.pk, GapReason.TRIAL_ENDED, now)
-        period = newest_period(account.pk)
-        if period is not None:
-            tell_resumed(account, period, now, "upgrade")
+    end_trial_gaps(account, row, now)
+    current = current_period(account.pk, now)
+    if was_paused is not None and was_paused.reason == GapReason.TRIAL_ENDED and current is not None:
+        tell_resumed(account, current, now, "upgrade")
     return row
 
 
 def _tell_upgrade(
-    account: Account, left: Tier, row: Subscription, now: datetime, reason: str, note: str
+    account: Account,
+    period: BillingPeriod | None,
+    left: Tier,
+    row: Subscription,
+    now: datetime,
+    reason: str,
+    note: str,
 ) -> Notification:
-    period = newest_period(account.pk)
+    period = period or current_period(account.pk, now)
     if period is None:  # what is told is told of a period
         open_for(account, subscriptions_of(account.pk), now, now)
         period = BillingPeriod.objects.select_related("subscription__tier__plan").get(account_id=account.pk)

@@ -6,6 +6,8 @@ Everything here runs under the account's lock, is told the time, and does nothin
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.db.models import F, Q
+
 from accounts.audit import write_audit
 from accounts.models import Account
 from metering import periods, sql
@@ -14,7 +16,7 @@ from metering.lock import is_live
 from metering.models import BillingPeriod, Event, EventState, GapReason
 from metering.notices import facts_of, tell
 from metering.replay import replay_all
-from metering.state import own_pause, trial_end
+from metering.state import trial_end
 from metering.upgrades import settle_pending
 from notifications.models import Kind, Notification
 from plans.subscriptions import in_force, subscriptions_of
@@ -32,12 +34,11 @@ _GIVEN_UP_AT_ONCE: Final = 5_000
 
 
 def do_due_work(account: Account, as_of: datetime) -> bool:
-    """Do what is due for an account; say whether anything was."""
+    """Do what is due for an account, of much that is to be given up a part; say whether anything was."""
     done = periods.do_due_work(account, as_of)
     done |= _end_trial(account, as_of)
     done |= _warn_of_giving_up(account, as_of)
-    while _give_up(account, as_of):
-        done = True
+    done |= _give_up(account, as_of)
     return done
 
 
@@ -60,7 +61,11 @@ def accounts_with_due_work(as_of: datetime) -> list[int]:
     found = set(periods.accounts_with_due_work(as_of))
     found.update(
         Account.objects.filter(trial_ends_at__lte=as_of, trial_ended_at=None, meter__clock=None)
-        .filter(subscriptions__tier__trial=True, subscriptions__ends_at=None)
+        .filter(
+            Q(subscriptions__ends_at=None) | Q(subscriptions__ends_at__gt=F("trial_ends_at")),
+            subscriptions__tier__trial=True,
+            subscriptions__starts_at__lte=F("trial_ends_at"),
+        )
         .values_list("pk", flat=True)
     )
     held = Event.objects.filter(state=EventState.HELD, received_at__lte=as_of - HELD_FOR + WARNED_BEFORE)
@@ -80,10 +85,6 @@ def _end_trial(account: Account, as_of: datetime) -> bool:
     ended_at = _untold_trial_end(account)
     if ended_at is None or ended_at > as_of:
         return False
-    subscriptions = subscriptions_of(account.pk)
-    pause = own_pause(account, in_force(subscriptions, as_of), as_of)
-    if pause is None:
-        return False  # it has been upgraded since
     account.trial_ended_at = ended_at
     account.save(update_fields=["trial_ended_at"])
     write_audit(
@@ -96,8 +97,8 @@ def _end_trial(account: Account, as_of: datetime) -> bool:
 
 
 def _some_period(account: Account, now: datetime) -> BillingPeriod:
-    """The newest period of an account, of which things are told; its first is opened if need be."""
-    period = periods.newest_period(account.pk)
+    """The current period of an account, of which things are told; its first is opened if need be."""
+    period = periods.current_period(account.pk, now)
     if period is None:
         periods.open_for(account, subscriptions_of(account.pk), now, now)
         period = periods.newest_period(account.pk)
@@ -109,12 +110,16 @@ def _held(account: Account) -> Any:
     return Event.objects.filter(account_id=account.pk, state=EventState.HELD)
 
 
+def _warnings(account: Account) -> list[datetime]:
+    """When it was told that held events are about to be given up, the latest first; only the last few matter."""
+    told = Notification.objects.filter(account_id=account.pk, kind=Kind.GIVING_UP_SOON).order_by("-created_at")
+    return list(told.values_list("created_at", flat=True)[:10])
+
+
 def _warning_due(account: Account) -> datetime | None:
     """When to warn of the oldest held event that no warning has covered."""
     held = _held(account)
-    warnings = Notification.objects.filter(account_id=account.pk, kind=Kind.GIVING_UP_SOON).order_by("-created_at")
-    last = warnings.values_list("created_at", flat=True).first()
-    if last is not None:
+    for last in _warnings(account)[:1]:
         held = held.filter(received_at__gt=last + COVERED_BY_A_WARNING - HELD_FOR)
     oldest = held.order_by("received_at").values_list("received_at", flat=True).first()
     return None if oldest is None else oldest + HELD_FOR - WARNED_BEFORE
@@ -126,18 +131,27 @@ def _warn_of_giving_up(account: Account, as_of: datetime) -> bool:
         return False
     covered = _held(account).filter(received_at__lte=as_of + COVERED_BY_A_WARNING - HELD_FOR)
     oldest = covered.order_by("received_at").values_list("received_at", flat=True).first()
-    facts = facts_of(account, _some_period(account, as_of), at=as_of, events=covered.count(), until=oldest + HELD_FOR)
+    until = max(oldest + HELD_FOR, as_of + WARNED_BEFORE)
+    facts = facts_of(account, _some_period(account, as_of), at=as_of, events=covered.count(), until=until)
     tell(account, _some_period(account, as_of), Kind.GIVING_UP_SOON, facts, key=as_of.isoformat())
     return True
 
 
 def _giving_up_due(account: Account) -> datetime | None:
+    """When the oldest held event is given up: after its time, and a week after it was told. None before that."""
     oldest = _held(account).order_by("received_at").values_list("received_at", flat=True).first()
-    return None if oldest is None else oldest + HELD_FOR
+    if oldest is None:
+        return None
+    told = [at for at in _warnings(account) if oldest + HELD_FOR <= at + COVERED_BY_A_WARNING]
+    return max(oldest + HELD_FOR, min(told) + WARNED_BEFORE) if told else None
 
 
 def _give_up(account: Account, as_of: datetime) -> bool:
-    """Give up what has been held for 90 days, into a gap; whether there was any."""
+    """Give up what has been held for 90 days and was told a week ago, into a gap; whether there was any."""
+    told = [at for at in _warnings(account) if at <= as_of - WARNED_BEFORE]
+    if not told:
+        return False
+    held_until = min(as_of, max(told) + COVERED_BY_A_WARNING) - HELD_FOR
     rows = sql.run(
         """UPDATE metering_event AS event SET state = %s
            FROM (SELECT id FROM metering_event WHERE account_id = %s AND state = %s AND received_at <= %s
@@ -148,7 +162,7 @@ def _give_up(account: Account, as_of: datetime) -> bool:
             EventState.GIVEN_UP.value,
             account.pk,
             EventState.HELD.value,
-            as_of - HELD_FOR,
+            held_until,
             _GIVEN_UP_AT_ONCE,
             account.pk,
         ),

@@ -51,7 +51,7 @@ class Migration(migrations.Migration):
                 ('used', models.BigIntegerField()),
                 ('crossed_at', models.DateTimeField()),
                 ('connections', models.JSONField()),
-                ('outcome', models.CharField(choices=[('pending', 'Pending'), ('upgraded', 'Upgraded'), ('fitted', 'Fitted'), ('over_top_tier', 'Over Top Tier')], default='pending', max_length=14)),
+                ('outcome', models.CharField(choices=[('pending', 'Pending'), ('upgraded', 'Upgraded'), ('fitted', 'Fitted'), ('withdrawn', 'Withdrawn'), ('over_top_tier', 'Over Top Tier')], default='pending', max_length=14)),
                 ('settled_at', models.DateTimeField(blank=True, null=True)),
             ],
         ),

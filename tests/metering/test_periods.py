@@ -60,7 +60,7 @@ def test_the_first_accepted_event_opens_the_first_period(acme: Account):
 def test_a_first_event_that_is_in_grace_opens_its_own_period_and_none_before_it(acme: Account):
     assert outcome(acme, "2026-10-31 23:00", now=at("2026-11-01 10:00")) == "recorded"
 
-    assert periods(acme)[0] == "2026-10-01 open"
+    assert periods(acme)[0] == "2026-10-01 ended"
     assert rows(BillingPeriod, "starts_at", active_contacts__gt=0) == [at("2026-10-01")]
 
 
@@ -125,9 +125,8 @@ def test_after_a_silence_every_period_up_to_the_event_is_opened(acme: Account):
 
     assert outcome(acme, "2027-03-05", now=at("2027-03-05 12:00")) == "recorded"
 
-    assert periods(acme) == [
-        f"{day} open" for day in ("2026-11-01", "2026-12-01", "2027-01-01", "2027-02-01", "2027-03-01")
-    ]
+    over = [f"{day} ended" for day in ("2026-11-01", "2026-12-01", "2027-01-01", "2027-02-01")]
+    assert periods(acme) == [*over, "2027-03-01 open"]
 
 
 def test_after_a_silence_a_read_opens_every_period_up_to_now(acme: Account):
@@ -136,7 +135,7 @@ def test_after_a_silence_a_read_opens_every_period_up_to_now(acme: Account):
     answer = usage(acme, at("2027-01-15"))
 
     assert answer["period"]["start"] == at("2027-01-01")
-    assert periods(acme) == ["2026-11-01 open", "2026-12-01 open", "2027-01-01 open"]
+    assert periods(acme) == ["2026-11-01 ended", "2026-12-01 ended", "2027-01-01 open"]
 
 
 def test_a_late_event_of_a_silent_month_is_stored_in_no_period(acme: Account):
@@ -153,7 +152,7 @@ def test_an_event_in_grace_opens_its_period_even_if_a_later_one_exists(acme: Acc
 
     assert outcome(acme, "2026-10-31 23:59", now=at("2026-11-01 10:00")) == "recorded"
 
-    assert periods(acme) == ["2026-10-01 open", "2026-11-01 open"]
+    assert periods(acme) == ["2026-10-01 ended", "2026-11-01 open"]
     assert rows(BillingPeriod, "starts_at", "active_contacts") == [(at("2026-10-01"), 1), (at("2026-11-01"), 1)]
 
 
@@ -162,7 +161,7 @@ def test_events_of_two_periods_in_one_batch_open_both(acme: Account):
 
     assert deliver(acme, events, now=at("2026-11-01 10:00")).outcomes() == {"recorded": 2}
 
-    assert periods(acme) == ["2026-10-01 open", "2026-11-01 open"]
+    assert periods(acme) == ["2026-10-01 ended", "2026-11-01 open"]
 
 
 def test_a_period_whose_grace_is_over_is_closed_though_it_was_never_opened(acme: Account):
@@ -177,7 +176,7 @@ def test_a_period_whose_grace_is_over_is_closed_though_it_was_never_opened(acme:
 @pytest.mark.parametrize(
     ("now", "expected", "opened"),
     [
-        (at("2026-11-02") - MOMENT, "recorded", ["2026-10-01 open", "2026-11-01 open"]),
+        (at("2026-11-02") - MOMENT, "recorded", ["2026-10-01 ended", "2026-11-01 open"]),
         (at("2026-11-02"), "late", ["2026-11-01 open"]),
     ],
 )
