@@ -203,7 +203,7 @@ def test_a_downgrade_that_does_not_fit_is_refused_in_the_form(sam: Client, inite
     assert "1,001 used so far, does not fit" in shown(sam, initech, "downgrade")
     page = do(sam, initech, "downgrade", tier=tier("connect-legacy", "s"))
 
-    assert "The account has used 1001, more than the 1000 of s." in page
+    assert "The account has used 1,001, more than the 1,000 of s." in page
     assert audit(initech) == []
 
 

@@ -28,7 +28,9 @@ BY: dict[str, Any] = {"reason": "a test", "actor": ACTOR}
 PEOPLE = [f"p{number}@example.com" for number in range(8)]
 EXACT = ("hold", "pause", "limit_new")
 
-Name = Literal["send", "limit", "policy", "switch", "pause", "resume", "replay", "settle", "time", "site"]
+Name = Literal[
+    "send", "limit", "policy", "switch", "pause", "resume", "replay", "settle", "time", "site", "upgrade", "downgrade"
+]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Step:
 
 def sent() -> st.SearchStrategy[Step]:
     kinds = ["contact.matched", "contact.unmatched", "web.visited", "score.set", "score.cleared", "crm.tagged"]
-    one = st.tuples(st.sampled_from(PEOPLE), st.sampled_from(kinds), st.integers(0, 30), st.integers(0, 20))
+    one = st.tuples(st.sampled_from(PEOPLE), st.sampled_from(kinds), st.integers(-1, 30), st.integers(0, 20))
     return st.lists(one, min_size=1, max_size=6).map(lambda rows: Step("send", tuple(rows)))
 
 
@@ -51,7 +53,9 @@ def steps() -> st.SearchStrategy[list[Step]]:
         st.sampled_from([None, "hold", "pause", "limit_new", "upgrade"]).map(lambda policy: Step("policy", policy)),
         st.booleans().map(lambda on: Step("switch", on)),
         st.booleans().map(lambda on: Step("site", on)),
-        st.sampled_from([1, 20, 30, 24 * 15, 24 * 31]).map(lambda hours: Step("time", hours)),
+        st.sampled_from([0.95, 1, 20, 30, 24 * 15, 24 * 31]).map(lambda hours: Step("time", hours)),
+        st.sampled_from(["starter", "growth"]).map(lambda tier: Step("downgrade", tier)),
+        st.sampled_from(["growth", "professional"]).map(lambda tier: Step("upgrade", tier)),
         st.sampled_from([Step("pause"), Step("resume"), Step("replay"), Step("settle")]),
     )
     return st.lists(st.one_of(sent(), sent(), others), min_size=2, max_size=14)
@@ -84,6 +88,11 @@ class Story:
                 settle_pending(self.fresh(), self.now)
                 replay_all(self.fresh(), self.now)
                 do_due_work(self.fresh(), self.now)
+            case "upgrade" | "downgrade":
+                try:
+                    getattr(steering, step.name)(self.account, step.value, now=self.now, **BY)
+                except Refused as refused:
+                    assert refused.code in ("not_higher", "not_lower", "over_target")  # noqa: PT017 - either is fine
             case "pause" | "resume" | "replay":
                 try:
                     getattr(steering, step.name)(self.account, now=self.now, **BY)
@@ -94,6 +103,7 @@ class Story:
         """Events of an id each; one that was sent before is sent again as it was."""
         batch = []
         for person, kind, hours_ago, number in rows:
+            at = self.now + timedelta(minutes=4) if hours_ago < 0 else self.now - timedelta(hours=hours_ago)
             source = {"score": "scoring", "web": "mail"}.get(kind.partition(".")[0], "crm")
             data = {"data": {"value": 5}} if kind == "score.set" else {}
             made = event(
@@ -101,7 +111,7 @@ class Story:
                 source=source,
                 type=kind,
                 subject=person,
-                time=self.now - timedelta(hours=hours_ago),
+                time=at,
                 **data,
             )
             batch.append(self.ids.setdefault(number, made))
@@ -145,7 +155,10 @@ class Story:
         crossings = ThresholdCrossing.objects.filter(account_id=self.account.pk)
         upgrades = Notification.objects.filter(account=self.account, kind="upgraded")
         assert told <= crossings.count() <= told + 2 * upgrades.count()
-        assert upgrades.count() == UpgradeCause.objects.filter(account_id=self.account.pk, outcome="upgraded").count()
+        asked = self.account.audit.filter(action="account.upgraded")
+        assert upgrades.count() == asked.count()
+        settled = UpgradeCause.objects.filter(account_id=self.account.pk, outcome="upgraded").count()
+        assert settled <= asked.filter(actor="automatic upgrade").count()
         if not self.paused():
             assert not Gap.objects.filter(
                 account_id=self.account.pk, ends_at=None, starts_at__lt=self.now - timedelta(days=40)

@@ -86,7 +86,7 @@ def test_a_closed_period_is_a_409(visited: Account, operator: Caller, clock: Any
         (b"", "empty_body"),
         (b"[]", "not_an_object"),
         (b"{", "bad_json"),
-        ({}, "required"),
+        ({}, "missing_field"),
         ({**VISIT, "id": 1}, "wrong_type"),
         ({**VISIT, "id": "\0"}, "bad_characters"),
         ({**VISIT, "id": "x" * 256}, "too_long"),
