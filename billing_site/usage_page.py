@@ -1,6 +1,7 @@
 """`GET /usage/?token=…`, what mails lead to: an account's usage for whoever holds a signed link, until it expires."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -12,17 +13,21 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.clickjacking import xframe_options_exempt
 from django.views.decorators.csp import csp_override
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from accounts import usage_link
 from accounts.models import Account
 from metering import ledgers
 from metering.lock import AccountBusy
+from metering.models import Gap
 from metering.notices import facts_of
-from metering.periods import newest_period
-from metering.usage import usage
+from metering.periods import current_period
+from metering.reactions import held_events
+from metering.usage import clock_of, usage
 from notifications.advice import how_to_reduce
 from notifications.at_limit import what_happens
+from notifications.models import Notification
 from notifications.words import UNITS, moment
 
 NEWEST: Final = 20
@@ -39,6 +44,15 @@ STATES: Final = {
 }
 
 
+MAIL_STATES: Final = {
+    "pending": "is being sent",
+    "sent": "sent",
+    "failed": "could not be delivered",
+    "historical": "imported history, not sent",
+}
+
+
+@csrf_exempt
 @require_safe
 @never_cache
 @xframe_options_exempt
@@ -61,30 +75,32 @@ def usage_page(request: HttpRequest) -> HttpResponse:
         answer = _refused(request, "The account is busy just now; reload the page.", HTTPStatus.SERVICE_UNAVAILABLE)
         answer.headers["Retry-After"] = str(busy.retry_after_seconds)
         return answer
-    return _private(render(request, "billing_site/usage.html", _shown(account, seen)))
+    return _private(render(request, "billing_site/usage.html", _shown(account, seen, now)))
 
 
-def _shown(account: Account, seen: dict[str, Any]) -> dict[str, Any]:
+def _shown(account: Account, seen: dict[str, Any], now: datetime) -> dict[str, Any]:
     """Every number is the API's."""
-    period = newest_period(account.pk)
+    at = clock_of(account, now)
+    period = current_period(account.pk, at)
     assert period is not None  # noqa: S101 - usage has just shown it
-    facts = facts_of(account, period)
+    facts = facts_of(account, period, at=at)
+    names = dict(account.connections.values_list("key", "name"))
     return {
         "account": account,
         "seen": seen,
         "unit": UNITS[seen["unit"]],
         "state": STATES[seen["state"]],
-        "by_connection": _counted(seen["by_connection"]),
-        "by_reason": _counted(seen["by_reason"]),
+        "held": held_events(account.pk),
+        "by_connection": [(names[key], number) for key, number in _counted(seen["by_connection"])],
+        "by_reason": [(_words(name), number) for name, number in _counted(seen["by_reason"])],
         "bar": min(seen["percent"] or 0, 100),
         "resets": moment(seen["period"]["end"], account.timezone),
         "began": moment(seen["period"]["start"], account.timezone),
         "at_limit": what_happens(facts),
         "advice": how_to_reduce(facts),
-        "gaps": [_in_words(ledgers.gap_row(row), "reason") for row in _newest(ledgers.gaps(account), "starts_at")],
+        "gaps": [_gap(row, names, account.timezone) for row in _newest(ledgers.gaps(account), "starts_at")],
         "notifications": [
-            _in_words(ledgers.notification_row(row), "kind")
-            for row in _newest(ledgers.notifications(account), "created_at")
+            _mail(row, account.timezone) for row in _newest(ledgers.notifications(account), "created_at")
         ],
         "support": settings.SUPPORT_EMAIL,
     }
@@ -105,8 +121,31 @@ def _newest[Row: Model](rows: QuerySet[Row], by: str) -> QuerySet[Row]:
     return rows.order_by(f"-{by}", "-pk")[:NEWEST]
 
 
-def _in_words(row: dict[str, Any], column: str) -> dict[str, Any]:
-    return {**row, column: str(row[column]).replace("_", " ")}
+def _words(name: str) -> str:
+    return name.rpartition(".")[2].replace("_", " ")
+
+
+def _gap(row: Gap, names: Mapping[str, str], zone: str) -> dict[str, Any]:
+    gap = ledgers.gap_row(row)
+    return {
+        "from": moment(gap["from"], zone),
+        "to": "goes on" if gap["to"] is None else moment(gap["to"], zone),
+        "reason": _words(gap["reason"]),
+        "connection": names[gap["connection"]],
+        "type": _words(gap["type"]),
+        "events": gap["events"],
+    }
+
+
+def _mail(row: Notification, zone: str) -> dict[str, Any]:
+    mail = ledgers.notification_row(row)
+    percent = "" if mail["percent"] is None else f" {mail['percent']} %"
+    return {
+        "at": moment(mail["created_at"], zone),
+        "what": f"{_words(mail['kind'])}{percent}",
+        "limit": mail["limit"],
+        "state": MAIL_STATES[mail["state"]],
+    }
 
 
 def _refused(request: HttpRequest, why: str, status: int) -> HttpResponse:

@@ -129,7 +129,8 @@ def decide(
 ) -> Decision:
     """Decide every arrival in turn. Moves `state` on; the answer is what to say and what to write.
 
-    While history is replayed it ends with the first arrival that calls for an upgrade: the rest is decided after it.
+    It ends with the first arrival that crosses a threshold, so that what is told of it is how things stood then, and
+    while history is replayed with one that calls for an upgrade: the rest is decided after it.
     """
     decision = Decision()
     period: PeriodFacts | None = None
@@ -148,7 +149,7 @@ def decide(
             elif stored is None or verdict is not LIMITED:
                 _file(state, decision, arrival, period, verdict, clock.reading, again=stored is not None)
         decision.verdicts.append(verdict)
-        if decision.causes and clock.moves_until is not None:
+        if decision.crossings or (decision.causes and clock.moves_until is not None):
             break
     return decision
 

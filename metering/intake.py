@@ -212,7 +212,7 @@ def _decide_and_record(
         if None in judged:
             load_contacts(state, part)
         decision = decide(state, part, judged[: len(part)], clock)
-        part = part[: len(decision.verdicts)]  # history is cut where an upgrade is called for
+        part = part[: len(decision.verdicts)]  # cut where a threshold is crossed, or history upgraded
         rest = rest[len(part) :]
         clock = clock.after_all(part)
         record(

@@ -9,12 +9,10 @@ from accounts.models import Account
 from metering.gaps import end_gaps
 from metering.models import BillingPeriod, GapReason, LimitState
 from metering.periods import effective_limit, period_at
-from metering.reactions import cross_without_event, queue_replay, set_state, tell_resumed
+from metering.reactions import cross_without_event, queue_replay, set_state, tell_if_running
 from metering.replay import replay_some
 from notifications.models import Notification
 from plans.subscriptions import in_force, subscriptions_of
-
-_TOLD = (LimitState.PAUSED, LimitState.HOLDING)
 
 
 def refresh_limit(account: Account, now: datetime, why: str, told_in: Notification | None = None) -> None:
@@ -48,10 +46,10 @@ def reconsider(account: Account, now: datetime, why: str) -> bool:
         queue_replay(account.pk, now)
     if period is None:
         return replayed.events > 0
-    period.refresh_from_db(fields=["limit_state"])
-    if before in _TOLD and period.limit_state not in _TOLD:
-        tell_resumed(account, period, now, why)
+    period.refresh_from_db()
     if before and period.limit_state == before and not replayed.events:
         set_state(period, before, since or now)  # there was no room for anything: it never ended
         return False
+    if not replayed.goes_on:
+        tell_if_running(account, period, now, why)
     return bool(before) or replayed.events > 0

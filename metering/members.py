@@ -103,6 +103,8 @@ def _read(chunks: Iterable[bytes]) -> None:
     for number, line in enumerate(_lines(chunks), start=1):
         if number > MAX_LINES:
             raise BadBody("too_many_lines", f"A list has at most {MAX_LINES} lines.", 413)
+        if len(line) > MAX_LINE:  # also a blank one: what follows it was not read
+            raise _bad_line(number, "too_long", f"A line has at most {MAX_LINE} bytes.")
         if not line or line.isspace():
             continue
         identity, subject = _person(number, line)
@@ -131,8 +133,6 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _person(number: int, line: bytes) -> tuple[str, str]:
     """Whom a line names: the identity, and how it is spelt. Raises `BadBody`."""
-    if len(line) > MAX_LINE:
-        raise _bad_line(number, "too_long", f"A line has at most {MAX_LINE} bytes.")
     try:
         subject = _LINE.decode(line).subject
         return normalise(subject), subject

@@ -1,12 +1,14 @@
 """The facts of a notification: what a mail about an account in a period must know, frozen when it is written."""
 
+from datetime import datetime
 from typing import Any
 
 from accounts.models import Account, Connection
 from metering.breakdown import breakdown
 from metering.lock import is_live
-from metering.models import BillingPeriod
+from metering.models import BillingPeriod, LimitState
 from metering.policy import enabled_connections, policy_of
+from metering.state import own_pause
 from notifications.facts import Facts, Link, Source, TierFacts
 from notifications.models import Audience, Kind, Notification
 from notifications.outbox import post
@@ -22,9 +24,15 @@ def tier_facts(tier: Tier) -> TierFacts:
 
 
 def facts_of(
-    account: Account, period: BillingPeriod, *, used: int | None = None, limit: int | None = None, **more: Any
+    account: Account,
+    period: BillingPeriod,
+    *,
+    at: datetime,
+    used: int | None = None,
+    limit: int | None = None,
+    **more: Any,
 ) -> Facts:
-    """How an account stands in a period; `used` and `limit` are those of the moment, if it was before now."""
+    """How an account stands in a period at an instant; `used` and `limit` are given if they were others then."""
     subscription: Subscription = period.subscription
     tier = subscription.tier
     connections = enabled_connections(account.pk)
@@ -43,8 +51,17 @@ def facts_of(
         links=[Link(row.key, row.name, row.replayable) for row in connections],
         sources=_largest_sources(period),
         next_tier=_next_tier(tier, effective),
+        paused=_paused(account, period, at),
+        at=at,
         **more,
     )
+
+
+def _paused(account: Account, period: BillingPeriod, at: datetime) -> str:
+    own = own_pause(account, period.subscription, at)
+    if own is not None:
+        return own.reason
+    return "limit_reached" if period.limit_state == LimitState.PAUSED else ""
 
 
 def tell(

@@ -20,10 +20,10 @@ from metering.facts import Meter, PeriodFacts
 from metering.gaps import end_gaps
 from metering.identity import ERASED, FORGOTTEN
 from metering.limits import AtLimit
-from metering.models import BillingPeriod, GapReason, LimitState, PeriodState
+from metering.models import BillingPeriod, GapReason, PeriodState
 from metering.notices import facts_of, tell, tier_facts
 from metering.policy import enabled_connections, policy_of
-from metering.reactions import cross_without_event, exceed_by_carry_in, queue_replay, tell_resumed
+from metering.reactions import cross_without_event, exceed_by_carry_in, queue_replay, tell_if_running
 from metering.state import trial_end
 from notifications.models import Audience, Kind
 from plans.models import Subscription, Unit
@@ -262,10 +262,8 @@ def _end(account: Account, period: BillingPeriod, now: datetime) -> None:
     if current is None:
         return  # the account is closed
     end_trial_gaps(account, current.subscription, current.starts_at)
-    queue_replay(account.pk, now)
-    told = (LimitState.PAUSED, LimitState.HOLDING)
-    if period.limit_state in told and current.limit_state not in told:
-        tell_resumed(account, current, now, "new_period")
+    if not queue_replay(account.pk, now):
+        tell_if_running(account, current, now, "new_period")
 
 
 def end_trial_gaps(account: Account, subscription: Subscription, now: datetime) -> None:

@@ -121,16 +121,9 @@ def _take_state(account: Account, period: BillingPeriod, move: LimitMove) -> Non
         facts = facts_of(account, period, at=move.at, reason="limit_reached")
         tell(account, period, Kind.PAUSED, facts, key=f"{period.pk}:{move.at.isoformat()}")
     elif move.state == LimitState.HOLDING:
-        facts = facts_of(account, period, at=move.at)
-        # Once per limit, and again when meanwhile it was told that the account runs again.
-        resumed = Notification.objects.filter(
-            account_id=account.pk, kind=Kind.RESUMED, period_start=period.starts_at
-        ).count()
-        tell(account, period, Kind.HELD, facts, key=f"{period.pk}:{move.limit}:{resumed}")
-    elif move.state == LimitState.NONE:
-        if move.left in (LimitState.PAUSED, LimitState.HOLDING):
-            tell_resumed(account, period, move.at, "count_fell")
-        queue_replay(account.pk, move.at)
+        tell_holding(account, period, move.limit, move.at)
+    elif move.state == LimitState.NONE and not queue_replay(account.pk, move.at):
+        tell_if_running(account, period, move.at, "count_fell")
 
 
 def set_state(period: BillingPeriod, state: str, at: datetime) -> None:
@@ -140,12 +133,35 @@ def set_state(period: BillingPeriod, state: str, at: datetime) -> None:
     period.save(update_fields=["limit_state", "limit_state_since"])
 
 
-def tell_resumed(account: Account, period: BillingPeriod, at: datetime, reason: str) -> None:
-    """Write the mail that a pause or a hold is over; not while another pause goes on, of the account itself."""
-    if own_pause(account, period.subscription, at) is not None:
+_STOPS = (Kind.PAUSED, Kind.HELD, Kind.TRIAL_ENDED)
+_AT_A_STOP = (LimitState.PAUSED, LimitState.HOLDING)
+
+
+def tell_if_running(account: Account, period: BillingPeriod | None, at: datetime, reason: str) -> None:
+    """Write the mail that a pause or a hold is over, if it is, and the last that was told was that it began."""
+    if period is None or period.limit_state in _AT_A_STOP or own_pause(account, period.subscription, at) is not None:
+        return
+    told = _last_told(account.pk)
+    if told is None or told.kind == Kind.RESUMED:
         return
     facts = facts_of(account, period, at=at, reason=reason, events=held_events(account.pk))
-    tell(account, period, Kind.RESUMED, facts, key=f"{period.pk}:{at.isoformat()}")
+    tell(account, period, Kind.RESUMED, facts, key=f"after:{told.pk}")
+
+
+def _last_told(account_id: int) -> Notification | None:
+    """The last mail that said whether the account runs."""
+    told = Notification.objects.filter(account_id=account_id, kind__in=[*_STOPS, Kind.RESUMED])
+    return told.order_by("-pk").first()
+
+
+def tell_holding(account: Account, period: BillingPeriod, limit: int | None, at: datetime) -> None:
+    """Write the mail that a period holds: once per limit, and again if meanwhile another word was the last."""
+    told = _last_told(account.pk)
+    if told is not None and (told.kind, told.limit, told.period_start) == (Kind.HELD, limit, period.starts_at):
+        return
+    facts = facts_of(account, period, at=at, limit=limit)
+    after = "" if told is None else f":after:{told.pk}"
+    tell(account, period, Kind.HELD, facts, key=f"{period.pk}:{limit}{after}")
 
 
 def held_events(account_id: int) -> int:
@@ -167,8 +183,9 @@ def _cause_upgrade(account: Account, cause: Cause) -> None:
         enqueue(UPGRADE, row.pk, account_id=account.pk, now=cause.at)
 
 
-def queue_replay(account_id: int, now: datetime) -> None:
-    """Have a task replay what a live account holds, if it holds anything."""
-    held = Event.objects.filter(account_id=account_id, state=EventState.HELD)
-    if held.exists() and is_live(account_id):
+def queue_replay(account_id: int, now: datetime) -> bool:
+    """Whether an account holds anything; if it is live a task replays it, and tells afterwards if it runs again."""
+    held = Event.objects.filter(account_id=account_id, state=EventState.HELD).exists()
+    if held and is_live(account_id):
         enqueue(REPLAY, account_id, account_id=account_id, now=now)
+    return held

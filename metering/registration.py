@@ -15,7 +15,7 @@ from metering.lock import locked
 from metering.models import AccountMeter, LimitState
 from metering.notices import facts_of, tell
 from metering.periods import current_period, end_trial_gaps, period_at
-from metering.reactions import tell_resumed
+from metering.reactions import tell_if_running
 from metering.state import own_pause
 from metering.upkeep import do_due_work
 from notifications.models import Kind
@@ -142,8 +142,8 @@ def _prolong_trial(account: Account, subscription: Subscription, was_paused: Pau
     period = current_period(account.pk, clock)
     if was_paused is None or period is None or own_pause(account, subscription, clock) is not None:
         return
-    tell_resumed(account, period, clock, "settings")
     reconsider(account, clock, "settings")
+    tell_if_running(account, period_at(account.pk, clock), clock, "settings")
 
 
 def _confirm_opt_out(account: Account, clock: datetime) -> None:

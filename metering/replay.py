@@ -13,8 +13,8 @@ from metering import decide, sql
 from metering.catalogue import BY_CODE
 from metering.facts import Arrival
 from metering.models import EventState
-from metering.periods import open_current, recent_periods
-from metering.reactions import react
+from metering.periods import open_current, period_at, recent_periods
+from metering.reactions import react, tell_if_running
 from metering.record import record
 from metering.resolve import meaning_of
 from metering.state import account_facts, connection_facts, load_contacts, load_of_contacts
@@ -70,7 +70,15 @@ def replay_all(account: Account, now: datetime) -> int:
     while step.goes_on:
         step = replay_some(account, now)
         total += step.events
+    tell_when_replayed(account, now)
     return total
+
+
+def tell_when_replayed(account: Account, now: datetime) -> None:
+    """A replay has ended: if the account runs again now, that is told. The caller holds the lock."""
+    period = period_at(account.pk, now)
+    if period is not None:
+        tell_if_running(account, period, now, "replayed")
 
 
 def _arrivals(account: Account, held: Sequence[tuple[Any, ...]]) -> list[Arrival]:

@@ -68,7 +68,7 @@ def standing_of(account: Account, now: datetime) -> Standing:
     subscription = in_force(subscriptions, at)
     period = _period(account, subscription, at)
     paused = _paused(account, subscription, period, at)
-    facts = facts_of(account, period)
+    facts = facts_of(account, period, at=at)
     own = own_pause(account, subscription, at) is not None
     return Standing(
         account,

@@ -11,7 +11,7 @@ from metering import due
 from metering.lock import AccountBusy, locked
 from metering.models import AccountMeter, UpgradeCause
 from metering.reactions import REPLAY, UPGRADE
-from metering.replay import Replayed, replay_some
+from metering.replay import Replayed, replay_some, tell_when_replayed
 from metering.upgrades import settle
 
 _WHILE_BUSY: Final = timedelta(seconds=10)
@@ -47,4 +47,8 @@ def replay(account_id: int, now: datetime) -> None:
 
 
 def _replay_some(account_id: int, meter: AccountMeter, now: datetime) -> Replayed:
-    return replay_some(Account.objects.get(pk=account_id), meter.clock or now)
+    account, clock = Account.objects.get(pk=account_id), meter.clock or now
+    step = replay_some(account, clock)
+    if not step.goes_on:
+        tell_when_replayed(account, clock)
+    return step

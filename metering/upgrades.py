@@ -11,12 +11,11 @@ from accounts.audit import write_audit
 from accounts.models import Account
 from metering import limits
 from metering.limit_changes import refresh_limit
-from metering.models import BillingPeriod, CauseOutcome, GapReason, LimitState, UpgradeCause
+from metering.models import BillingPeriod, CauseOutcome, LimitState, UpgradeCause
 from metering.notices import facts_of, tell, tier_facts
 from metering.periods import cancel_downgrade, current_period, effective_limit, end_trial_gaps, open_for
 from metering.policy import enabled_connections, policy_of
-from metering.reactions import set_state, tell_resumed
-from metering.state import own_pause
+from metering.reactions import set_state, tell_if_running
 from notifications.models import Audience, Kind, Notification
 from plans.models import Subscription, Tier
 from plans.subscriptions import follow, in_force, replace, subscriptions_of
@@ -116,7 +115,6 @@ def move_to(
     subscriptions = subscriptions_of(account.pk)
     cancelled = cancel_downgrade(account, subscriptions, now)
     present = in_force(subscriptions, now)
-    was_paused = own_pause(account, present, now)
     left, at = present.tier, max(crossed_at, present.starts_at + _MOMENT)
     if at > now:  # two upgrades at one instant: the first was never in force
         row = replace(present, tier, reason=note or reason)
@@ -129,12 +127,11 @@ def move_to(
     account.save(update_fields=["limit_override"])
     after = {"tier": tier.key, "limit": tier.limit, "from": row.starts_at, **(because or {})}
     write_audit(account, "account.upgraded", actor=actor, at=now, before=before, after=after, reason=note or reason)
-    mail = _tell_upgrade(account, period, left, row, now, reason, note)
+    exceeded = None if because is None else because["limit_exceeded"]
+    mail = _tell_upgrade(account, period, left, row, now, reason=reason, exceeded=exceeded)
     refresh_limit(account, now, "upgrade", told_in=mail)
     end_trial_gaps(account, row, now)
-    current = current_period(account.pk, now)
-    if was_paused is not None and was_paused.reason == GapReason.TRIAL_ENDED and current is not None:
-        tell_resumed(account, current, now, "upgrade")
+    tell_if_running(account, current_period(account.pk, now), now, "upgrade")
     return row
 
 
@@ -144,8 +141,9 @@ def _tell_upgrade(
     left: Tier,
     row: Subscription,
     now: datetime,
+    *,
     reason: str,
-    note: str,
+    exceeded: int | None,
 ) -> Notification:
     period = period or current_period(account.pk, now)
     if period is None:  # what is told is told of a period
@@ -154,5 +152,7 @@ def _tell_upgrade(
     period.subscription, period.limit = row, row.tier.limit
     used: int = getattr(period, row.tier.plan.unit)
     reached = limits.newly_crossed(0, used, period.limit)
-    facts = facts_of(account, period, at=now, reason=reason, note=note, before=tier_facts(left), percents=reached)
+    facts = facts_of(
+        account, period, at=now, reason=reason, exceeded=exceeded, before=tier_facts(left), percents=reached
+    )
     return tell(account, period, Kind.UPGRADED, facts, key=f"{row.pk}:{row.tier.key}")

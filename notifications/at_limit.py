@@ -15,6 +15,8 @@ def what_happens(facts: Facts) -> tuple[Paragraph, ...]:
             Paragraph("This account has no limit: nothing stops, and nothing is held.", "What happens at the limit"),
         )
     unit = UNITS[facts.unit]
+    if facts.paused:
+        return (Paragraph(_paused(facts), "The account is paused"),)
     reached = facts.used >= facts.limit
     last = (
         f"The {ordinal(facts.limit)} {unit.one} {'was' if reached else 'will'} still {'' if reached else 'be '}counted."
@@ -26,6 +28,17 @@ def what_happens(facts: Facts) -> tuple[Paragraph, ...]:
         ),
         Paragraph(_why(facts, unit)),
     )
+
+
+def _paused(facts: Facts) -> str:
+    ends = {
+        "paused_by_staff": "The pause ends when our team resumes the account.",
+        "trial_ended": "The trial has ended, and the pause with an upgrade.",
+    }.get(
+        facts.paused,
+        "The limit is reached. The pause ends by itself when the next billing period begins or after an upgrade.",
+    )
+    return f"{WHAT_STOPS[0].upper()}{WHAT_STOPS[1:]} have stopped. {LOST} {ends}"
 
 
 def irreplaceable(facts: Facts) -> list[str]:

@@ -221,18 +221,24 @@ def _upgraded(mail: _Mail) -> _Said:
             Paragraph(_why_upgraded(mail), "Why"),
             Paragraph(f"Counting goes on without a break.{_reached_already(mail)} The count resets on {mail.resets}."),
             *what_happens(facts),
-            Listing(
-                "How to go back",
-                (
-                    "You can go down to a smaller tier with the next billing period, if its limit is enough for what "
-                    "you have used by then and for what is carried into the period. Reply to this e-mail.",
-                    f"If you do not want to be upgraded automatically, we can switch that off. At the limit, "
-                    f"{WHAT_STOPS} then stop instead. {LOST}",
-                ),
-            ),
+            Listing("How to go back", _ways_back(facts)),
             how_to_reduce(facts),
         ),
     )
+
+
+def _ways_back(facts: Facts) -> tuple[str, ...]:
+    down = (
+        "You can go down to a smaller tier with the next billing period, if its limit is enough for what you have used "
+        "by then and for what is carried into the period. Reply to this e-mail."
+    )
+    if facts.action != "upgrade":
+        return (down,)  # nothing upgrades this account by itself
+    off = (
+        f"If you do not want to be upgraded automatically, we can switch that off. At the limit, {WHAT_STOPS} then "
+        f"stop instead. {LOST}"
+    )
+    return (down, off)
 
 
 def _why_upgraded(mail: _Mail) -> str:
@@ -240,9 +246,7 @@ def _why_upgraded(mail: _Mail) -> str:
     if facts.reason != "limit_reached":
         return f"Our team made this change.{mail.note}"
     lost = irreplaceable(facts)
-    limit = (
-        f"The limit of {mail.unit.count(facts.before.limit)}" if facts.before and facts.before.limit else "The limit"
-    )
+    limit = "The limit" if facts.exceeded is None else f"The limit of {mail.unit.count(facts.exceeded)}"
     if lost and facts.why == "replayability":
         return (
             f"{limit} was reached, and what these connections send cannot be replayed later: {listed(lost)}. Without "
@@ -364,6 +368,7 @@ _RESUMED_BECAUSE: Final = {
     "upgrade": "The account was moved up to {tier}.",
     "settings": "The account's settings were changed.",
     "resume": "Our team has resumed the account.",
+    "replayed": "",
     "count_fell": "The count has fallen below the limit.",
     "void": "An event was taken back, and the count has fallen below the limit.",
 }

@@ -1,5 +1,6 @@
 """Send what is in the outbox: once, again when the mail server is away, and never in silence."""
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from email.utils import format_datetime, parseaddr
 from typing import Final
@@ -9,8 +10,9 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.mail import EmailMultiAlternatives
 from django.core.validators import validate_email
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
 from django.urls import reverse
+from psycopg.errors import LockNotAvailable
 
 from accounts import usage_link
 from accounts.models import Account
@@ -31,6 +33,11 @@ LATER_WAIT: Final = timedelta(hours=1)
 MOST_TRIES: Final = len(FIRST_WAITS) + 71
 """The hour of the first waits and 71 more: three days, after which a person must look."""
 
+MOST_EARLIER: Final = 20
+"""Mails that are sent before the one that a task is for."""
+
+WAIT_FOR_SOMEBODY_ELSE: Final = "15s"
+
 SOMEBODY_ELSE: Final = timedelta(minutes=1)
 """How long to wait for another task that has the same mail in its hands."""
 
@@ -45,6 +52,22 @@ def send(notification_id: int, now: datetime) -> None:
     and our commit, the mail goes out once more: no mail server can be asked whether it has a mail already. It bears
     the same Message-ID, by which mailboxes may recognise the copy.
     """
+    for earlier in _earlier(notification_id, now):
+        with suppress(TryAgain):  # it has a job of its own
+            _send(earlier, now)
+    _send(notification_id, now)
+
+
+def _earlier(notification_id: int, now: datetime) -> list[int]:
+    """What the same mailbox is to be told first, and may be told now: mails arrive in the order of what happened."""
+    row = Notification.objects.only("account_id", "audience").get(pk=notification_id)
+    pending = Notification.objects.filter(
+        account_id=row.account_id, audience=row.audience, state=NotificationState.PENDING, pk__lt=notification_id
+    )
+    return list(pending.filter(next_try_at__lte=now).order_by("pk").values_list("pk", flat=True)[:MOST_EARLIER])
+
+
+def _send(notification_id: int, now: datetime) -> None:
     with transaction.atomic(durable=True):
         row = _taken(notification_id, now)
         if row is None:
@@ -86,15 +109,17 @@ def _taken(notification_id: int, now: datetime) -> Notification | None:
     account_id, state = Notification.objects.values_list("account_id", "state").get(pk=notification_id)
     if state != NotificationState.PENDING:
         return None
-    row = (
-        Notification.objects.select_for_update(skip_locked=True)
-        .filter(account_id=account_id, pk=notification_id, state=NotificationState.PENDING)
-        .first()
-    )
-    if row is None:
-        # Sending it now, or sent just now. To be done here would let the job end while the other one may yet fail.
-        raise TryAgain("another task is sending it", at=now + SOMEBODY_ELSE)
-    return row
+    own = Notification.objects.filter(account_id=account_id, pk=notification_id)
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL lock_timeout = '{WAIT_FOR_SOMEBODY_ELSE}'")
+            row = own.select_for_update().get()
+    except OperationalError as error:
+        if not isinstance(error.__cause__, LockNotAvailable):
+            raise
+        # To be done here would let the job end while the other one may yet fail.
+        raise TryAgain("another task is sending it", at=now + SOMEBODY_ELSE) from error
+    return row if row.state == NotificationState.PENDING else None
 
 
 def _try(row: Notification, now: datetime) -> None:

@@ -45,6 +45,10 @@ class AccountFields(fields.StrictSerializer):
     trial_ends_at = fields.Instant(required=False, allow_null=True)
 
 
+class NoFields(fields.StrictSerializer):
+    """What takes no fields may be sent an empty object, or nothing."""
+
+
 class ConnectionFields(fields.StrictSerializer):
     """What a PUT of a connection may say. A new one needs its kind."""
 
@@ -104,6 +108,8 @@ class UsageLink(Endpoint):
 
     def post(self, request: Request, slug: str) -> Response:
         account = account_or_404(slug)
+        if request.META.get("CONTENT_LENGTH") not in (None, "", "0"):
+            fields.read_fields(request, NoFields)
         link = usage_link.make(account.slug, now=timezone.now(), lasts=LINK_LASTS)
         return Response({"url": link.url, "expires_at": link.expires_at})
 

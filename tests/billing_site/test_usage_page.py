@@ -35,9 +35,18 @@ def test_the_operator_asks_for_a_link_that_opens_the_page_for_a_day(
     assert (expired.status_code, b"expired" in expired.content) == (403, True)
 
 
-def test_only_an_operator_may_ask_and_only_for_an_account_that_exists(operator: Caller, acme_caller: Caller):
+def test_only_an_operator_may_ask_and_only_for_an_account_that_exists_without_more(
+    operator: Caller, acme_caller: Caller
+):
     assert acme_caller.post("accounts/acme/usage-link", b"").status_code == 403
     assert operator.post("accounts/nobody/usage-link", b"").status_code == 404
+    assert operator.post("accounts/acme/usage-link", b"{}").status_code == 200
+    assert operator.post("accounts/acme/usage-link", b'{"lasts": 5}').status_code == 400
+    assert operator.post("accounts/acme/usage-link", b"{").status_code == 400
+
+
+def test_the_page_is_only_looked_at(acme: Account):
+    assert Client(enforce_csrf_checks=True).post("/usage/").status_code == 405
 
 
 @pytest.mark.parametrize("token", ["", "nonsense", "a.b.c", "\u2603", "x" * 5_000, "%00"])
@@ -54,7 +63,7 @@ def test_it_shows_the_number_the_limit_what_happens_there_and_what_was_lost(acme
 
     text = page(acme).content.decode()
 
-    for expected in ("10", "of 10 active contacts", "Paused", "Acme Ltd", "pipedrive-mailchimp", "email_opened"):
+    for expected in ("10", "of 10 active contacts", "Paused", "Acme Ltd", "pipedrive-mailchimp", "email opened"):
         assert expected in text
     assert "limit reached" in text  # the gap's reason
     assert "threshold 80 %" in text

@@ -301,7 +301,7 @@ def test_the_end_of_a_pause_by_staff_over_a_hold_is_told(acme: Account):
 
     steering.resume(acme, now=LATER + HOUR, **BY)
 
-    assert kinds(acme)[-2:] == ["paused", "resumed"]
+    assert kinds(acme)[-2:] == ["paused", "held"]  # that it is not dropped any more, but held
     assert usage(fresh(), LATER + HOUR)["state"] == "holding"
 
 

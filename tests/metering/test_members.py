@@ -261,6 +261,7 @@ BAD_LINES: list[tuple[str, bytes, str]] = [
     ("what stands in for the erased", b'{"subject": "\\u007fabc"}', "bad_characters"),
     ("a long one", b'{"subject": "' + b"x" * 321 + b'"}', "too_long"),
     ("a very long one", b'{"subject": "a@b.example"' + b" " * 20_000 + b"}", "too_long"),
+    ("a very long blank one", b" " * 70_000 + b'\n{"subject": "a@b.example"}', "too_long"),
     ("a deep one", b"[" * 10_000, "bad_json"),
 ]
 

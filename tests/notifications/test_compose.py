@@ -242,7 +242,9 @@ def sentences(message: Message) -> list[str]:
 
 
 def test_an_upgrade_by_the_limit_tells_from_where_to_where_why_and_how_back():
-    upgraded = facts(tier=GROWTH, limit=2_500, used=2_100, reason="limit_reached", percents=[80], next_tier=SCALE)
+    upgraded = facts(
+        tier=GROWTH, limit=2_500, used=2_100, reason="limit_reached", exceeded=1_000, percents=[80], next_tier=SCALE
+    )
 
     text = said("upgraded", upgraded)
 

@@ -39,7 +39,7 @@ def server(settings: LazySettings) -> Iterator[SmtpServer]:
 
 def post(account: Account, kind: Kind = Kind.THRESHOLD, *, key: str = "80", live: bool = True, **how: Any) -> int:
     """A notification in the outbox, by its id."""
-    row = outbox.post(account.pk, kind, facts(), key=key, at=NOW, live=live, percent=80, **how)
+    row = outbox.post(account.pk, kind, facts(), key=key, at=NOW, live=live, **{"percent": 80, **how})
     return row.pk
 
 
@@ -196,7 +196,10 @@ def test_two_tasks_at_once_send_once(server: SmtpServer, acme: Account):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_task_that_finds_the_mail_in_other_hands_looks_again_later(server: SmtpServer, acme: Account):
+def test_a_task_that_finds_the_mail_in_other_hands_for_long_looks_again_later(
+    server: SmtpServer, acme: Account, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(delivery, "WAIT_FOR_SOMEBODY_ELSE", "100ms")
     sent = post(acme)
     said: list[TryAgain | None] = []
 
@@ -211,11 +214,31 @@ def test_a_task_that_finds_the_mail_in_other_hands_looks_again_later(server: Smt
         thread = threading.Thread(target=run)
         thread.start()
         thread.join(5)
-        assert not thread.is_alive(), "it waits for the other one"
+        assert not thread.is_alive(), "it waits for ever"
 
     [later] = said
     assert later is not None
     assert (later.at, server.conversations) == (NOW + MINUTE, 0)
+
+
+def test_mails_of_an_account_arrive_in_the_order_of_what_happened_whichever_task_comes_first(
+    server: SmtpServer, acme: Account
+):
+    first, second = post(acme, key="80"), post(acme, key="100", percent=100)
+
+    assert try_at(second, NOW) is None
+    assert try_at(first, NOW) is None
+
+    assert ["80 %" in str(mail["Subject"]) for mail in server.messages] == [True, False]
+
+
+def test_a_mail_that_cannot_go_now_does_not_keep_the_next_one(server: SmtpServer, acme: Account):
+    first, second = post(acme, key="80"), post(acme, key="100", percent=100)
+    server.script({"RCPT": "451 later"})
+
+    try_at(second, NOW)
+
+    assert [stored(each).state for each in (first, second)] == ["pending", "sent"]
 
 
 LATER: dict[str, tuple[Script, str]] = {
@@ -442,7 +465,7 @@ def test_a_failed_mail_is_sent_again_when_staff_say_so(server: SmtpServer, acme:
 
 
 def test_what_did_not_fail_is_not_sent_again(server: SmtpServer, acme: Account):
-    waiting, sent, old = post(acme), post(acme, key="100"), post(acme, key="old", live=False)
+    sent, waiting, old = post(acme, key="100"), post(acme), post(acme, key="old", live=False)
     try_at(sent, NOW)
 
     for notification_id, code in ((waiting, "not_failed"), (sent, "already_sent"), (old, "not_failed")):

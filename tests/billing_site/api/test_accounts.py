@@ -333,6 +333,14 @@ def test_opting_out_of_upgrades_is_answered_with_a_warning(acme: Account, operat
     ]
 
 
+def test_choosing_to_be_paused_at_the_limit_is_answered_with_a_warning_once(acme: Account, operator: Caller):
+    first, again = (operator.put("accounts/acme", {"at_limit": "pause"}).json() for _ in range(2))
+
+    assert first["warning"].startswith("At its limit the account is paused: contact sync, engagement sync")
+    assert "cannot be replayed" in first["warning"]
+    assert "warning" not in again
+
+
 def test_an_account_without_enabled_connections_is_warned_too(catalogue: None, operator: Caller):
     operator.put("accounts/hooli", {})
 
