@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from django.core import mail
 from django.core.mail import EmailMessage
+from django.test import Client
+from django.urls import reverse
 
-from accounts.models import Account
+from accounts.models import Account, User
 from accounts.refusals import Refused
 from metering import steering
 from metering.models import Event, EventState, Gap, UpgradeCause
@@ -296,6 +298,31 @@ def test_c25_20_more_are_dropped_into_the_gap_and_a_replay_brings_none_back(stop
         ("website", 13, NOW, NOW + timedelta(hours=1), "limit_reached"),
     ]
     assert (replayed, used(acme)) == ((0, 0), 1_000)
+
+
+def test_c26_staff_who_switch_upgrades_off_must_accept_the_loss_and_it_is_audited(acme: Account):
+    deliver(acme, visits(0, 3))
+    staff = Client()
+    staff.force_login(User.objects.create(username="sam", is_staff=True, is_superuser=True))
+    page = reverse("admin:accounts_account_steer", args=[acme.pk, "opt-out"])
+
+    warned = staff.get(page).content.decode()
+    refused = staff.post(page, {"reason": "they asked"})
+    acme.refresh_from_db()
+    assert ("leaves gaps" in warned, "cannot be replayed" in warned) == (True, True)
+    assert (refused.status_code, acme.auto_upgrade) == (200, True)
+    staff.post(page, {"reason": "they asked", "accepted": "on"})
+
+    acme.refresh_from_db()
+    assert acme.auto_upgrade is False
+    [audit] = acme.audit.filter(action="account.changed")
+    assert (audit.actor, audit.reason, audit.before, audit.after) == (
+        "staff sam",
+        "they asked",
+        {"auto_upgrade": True},
+        {"auto_upgrade": False},
+    )
+    assert rows(Notification, "kind") == ["opted_out"]
 
 
 @pytest.mark.django_db(transaction=True)
