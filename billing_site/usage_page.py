@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db.models import Model, QuerySet
@@ -125,11 +126,15 @@ def _words(name: str) -> str:
     return name.rpartition(".")[2].replace("_", " ")
 
 
+def _short(at: datetime, zone: str) -> str:
+    return f"{at.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"
+
+
 def _gap(row: Gap, names: Mapping[str, str], zone: str) -> dict[str, Any]:
     gap = ledgers.gap_row(row)
     return {
-        "from": moment(gap["from"], zone),
-        "to": "goes on" if gap["to"] is None else moment(gap["to"], zone),
+        "from": _short(gap["from"], zone),
+        "to": "goes on" if gap["to"] is None else _short(gap["to"], zone),
         "reason": _words(gap["reason"]),
         "connection": names[gap["connection"]],
         "type": _words(gap["type"]),
@@ -141,7 +146,7 @@ def _mail(row: Notification, zone: str) -> dict[str, Any]:
     mail = ledgers.notification_row(row)
     percent = "" if mail["percent"] is None else f" {mail['percent']} %"
     return {
-        "at": moment(mail["created_at"], zone),
+        "at": _short(mail["created_at"], zone),
         "what": f"{_words(mail['kind'])}{percent}",
         "limit": mail["limit"],
         "state": MAIL_STATES[mail["state"]],
