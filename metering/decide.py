@@ -143,11 +143,17 @@ def decide(
             if period is None or not period.starts_at <= arrival.time < period.ends_at:
                 period = _period_of(state, arrival)
             clock = clock.after(arrival.time)
-            verdict = LATE if period.closed else _admit(state, decision, arrival, period, clock.reading)
-            if verdict.outcome == "dropped":
-                pass  # burns no id
-            elif stored is None or verdict is not LIMITED:
-                _file(state, decision, arrival, period, verdict, clock.reading, again=stored is not None)
+            if period.closed:
+                verdict = LATE
+            elif state.account.pause is None and _has_room(period.meter):
+                verdict = RECORDED  # as nearly always
+            else:
+                verdict = _admit(state, decision, arrival, period, clock.reading)
+            if verdict is RECORDED or verdict.outcome != "dropped":  # which burns no id
+                if stored is None:
+                    _file(state, decision, decision.events, arrival, period, verdict, clock.reading)
+                elif verdict is not LIMITED:
+                    _file(state, decision, decision.again, arrival, period, verdict, clock.reading)
         decision.verdicts.append(verdict)
         if decision.crossings or (decision.causes and clock.moves_until is not None):
             break
@@ -171,7 +177,7 @@ def replay(state: AccountState, held: Sequence[Arrival], now: datetime) -> Decis
                 _exceed(decision, period, meter, meter.used + 1, now)
             if meter.action != "upgrade":
                 break
-        _file(state, decision, arrival, period, RECORDED, now, again=True)
+        _file(state, decision, decision.again, arrival, period, RECORDED, now)
         decision.verdicts.append(RECORDED)
     return decision
 
@@ -181,6 +187,10 @@ def _period_of(state: AccountState, arrival: Arrival) -> PeriodFacts:
     if period is None:
         raise LookupError(f"no period for {arrival.time}: its opening was forgotten")
     return period
+
+
+def _has_room(meter: Meter | None) -> bool:
+    return meter is None or (meter.used < meter.limit and not meter.state)
 
 
 def _admit(state: AccountState, decision: Decision, arrival: Arrival, period: PeriodFacts, now: datetime) -> Verdict:
@@ -249,20 +259,21 @@ def _enter(decision: Decision, period: PeriodFacts, meter: Meter, limit_state: s
 def _file(
     state: AccountState,
     decision: Decision,
+    rows: list[Filed],
     arrival: Arrival,
     period: PeriodFacts,
     verdict: Verdict,
     now: datetime,
-    *,
-    again: bool,
 ) -> None:
-    """Store an arrival, and if it is recorded count it. `again`: its row is stored already."""
-    contact = _contact_of(state, decision, arrival)
+    """Store an arrival, and if it is recorded count it. `rows`: the decision's new rows, or those stored already."""
+    contact = state.contacts.get(arrival.identity)
+    if contact is None:
+        contact = _new_contact(state, decision, arrival)
     state.stored[arrival.connection.id, arrival.key] = Stored(
         arrival.stored_type, arrival.fingerprint, arrival.time, verdict.outcome
     )
     period_id = period.id if verdict is RECORDED else None
-    (decision.again if again else decision.events).append(Filed(arrival, contact, period_id, verdict.outcome, now))
+    rows.append(Filed(arrival, contact, period_id, verdict.outcome, now))
     if period_id is not None:
         _count(state, decision, arrival, contact, period, period_id, now)
         decision.events_by_day[arrival.connection.id, state.account.day_of(arrival.time), arrival.stored_type] += 1
@@ -270,17 +281,16 @@ def _file(
         _take_effect(state, decision, arrival, contact, now)
 
 
-def _contact_of(state: AccountState, decision: Decision, arrival: Arrival) -> int:
-    """The contact that an arrival names: known, erased and now revived, or new with a negative id."""
-    contact = state.contacts.get(arrival.identity)
+def _new_contact(state: AccountState, decision: Decision, arrival: Arrival) -> int:
+    """The contact of an identity that nobody is known by: one that was erased and comes again, or a new one, which
+    gets a negative id."""
+    contact = state.erased.get(arrival.identity)
     if contact is None:
-        contact = state.erased.get(arrival.identity)
-        if contact is None:
-            contact = -1 - len(decision.new_contacts)
-            decision.new_contacts[arrival.identity] = (contact, arrival.subject)
-        else:
-            decision.revived[state.erased_rows[arrival.identity]] = (arrival.identity, arrival.subject)
-        state.contacts[arrival.identity] = contact
+        contact = -1 - len(decision.new_contacts)
+        decision.new_contacts[arrival.identity] = (contact, arrival.subject)
+    else:
+        decision.revived[contact] = (arrival.identity, arrival.subject)
+    state.contacts[arrival.identity] = contact
     return contact
 
 

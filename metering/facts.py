@@ -219,7 +219,7 @@ class LimitMove(NamedTuple):
     left_since: datetime | None
 
 
-class Filed(NamedTuple):
+class Filed(msgspec.Struct, frozen=True, gc=False):
     """An arrival that is stored: for whom, in which period it counts (None: in none), as what, and what the account's
     clock read then."""
 

@@ -1,6 +1,6 @@
 """Write what was decided: COPY and set-based statements, rows sorted by key, one order for every writer."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from metering.counting import (
     Counted,
     tally_changes,
 )
-from metering.facts import Arrival, Decision, Filed, Outcome, StateKey
+from metering.facts import Decision, Filed, Outcome, StateKey
 from metering.gaps import record_gaps
 from metering.identity import ERASED
 from metering.models import EventState
@@ -140,31 +140,30 @@ def _copy_events(
         meanwhile()
         return
     by_key = sorted(decision.events, key=_key)
-    rows = (  # made while the server already writes the first of them
-        (
+    sql.copy_rows("metering_event", EVENT_COLUMNS, _event_rows(account_id, by_key, ids), meanwhile)
+
+
+def _event_rows(account_id: int, filed: Iterable[Filed], ids: dict[int, int]) -> Iterator[tuple[Any, ...]]:
+    """Made while the server already writes the first of them."""
+    for row in filed:
+        arrival, contact, data = row.arrival, row.contact, row.arrival.data
+        yield (
             account_id,
-            row.arrival.connection.id,
-            row.arrival.key,
-            row.arrival.stored_type,
-            ids.get(row.contact, row.contact),
+            arrival.connection.id,
+            arrival.key,
+            arrival.stored_type,
+            contact if contact > 0 else ids[contact],
             row.period_id,
             _STATES[row.outcome],
-            row.arrival.time,
+            arrival.time,
             row.at,
-            row.arrival.fingerprint,
-            _data(row.arrival),
+            arrival.fingerprint,
+            None if data is None else Jsonb(data, msgspec.json.encode),
         )
-        for row in by_key
-    )
-    sql.copy_rows("metering_event", EVENT_COLUMNS, rows, meanwhile)
 
 
 def _key(row: Filed) -> tuple[int, str]:
     return (row.arrival.connection.id, row.arrival.key)
-
-
-def _data(arrival: Arrival) -> Jsonb | None:
-    return None if arrival.data is None else Jsonb(arrival.data, msgspec.json.encode)
 
 
 def _update_events(account_id: int, again: Sequence[Filed], ids: dict[int, int]) -> None:
