@@ -21,7 +21,7 @@ from metering.facts import (
     Stored,
     Verdict,
 )
-from metering.limits import STATE_OF, newly_crossed
+from metering.limits import ACTION_OF, STATE_OF, Action, newly_crossed
 from metering.transitions import Register, Transition, holds_at
 
 AHEAD = timedelta(minutes=5)
@@ -129,8 +129,8 @@ def decide(
 ) -> Decision:
     """Decide every arrival in turn. Moves `state` on; the answer is what to say and what to write.
 
-    It ends with the first arrival that crosses a threshold, so that what is told of it is how things stood then, and
-    while history is replayed with one that calls for an upgrade: the rest is decided after it.
+    It ends with the first arrival that crosses a threshold which was not crossed before, so that what is told of it is
+    how things stood then; while history is replayed also with one that calls for an upgrade. The rest comes after.
     """
     decision = Decision()
     period: PeriodFacts | None = None
@@ -204,7 +204,7 @@ def _admit(state: AccountState, decision: Decision, arrival: Arrival, period: Pe
     if meter is None or meter.used < meter.limit or not _raises(state, arrival, period, meter):
         return RECORDED
     _exceed(decision, period, meter, meter.used + 1, now)
-    match meter.action:
+    match _action(period, meter):
         case "upgrade":
             return RECORDED
         case "hold":
@@ -238,12 +238,20 @@ def _exceed(decision: Decision, period: PeriodFacts, meter: Meter, used: int, no
     if period.id is None:
         return
     ended = period.grace_until is not None
-    if meter.action == "upgrade":
+    action = _action(period, meter)
+    if action == "upgrade":
         if not ended and not meter.caused and meter.state != "over_top_tier":
             decision.causes.append(Cause(period.id, meter.limit, used, now))
             meter.caused = True
         return
-    _enter(decision, period, meter, STATE_OF[meter.action], now)
+    _enter(decision, period, meter, STATE_OF[action], now)
+
+
+def _action(period: PeriodFacts, meter: Meter) -> Action:
+    """What is done at the limit: of a period that has ended what its own state says, whatever was changed since."""
+    if period.grace_until is not None:
+        return ACTION_OF.get(meter.state, meter.action)
+    return meter.action
 
 
 def _enter(decision: Decision, period: PeriodFacts, meter: Meter, limit_state: str, now: datetime) -> None:
@@ -289,7 +297,7 @@ def _new_contact(state: AccountState, decision: Decision, arrival: Arrival) -> i
         contact = -1 - len(decision.new_contacts)
         decision.new_contacts[arrival.identity] = (contact, arrival.subject)
     else:
-        decision.revived[contact] = (arrival.identity, arrival.subject)
+        decision.revived[state.erased_rows[arrival.identity]] = (arrival.identity, arrival.subject)
     state.contacts[arrival.identity] = contact
     return contact
 
@@ -323,7 +331,9 @@ def _move(decision: Decision, period: PeriodFacts, unit: ContactUnit | None, by:
         return
     if period.grace_until is None:
         for percent in newly_crossed(meter.used, meter.used + by, meter.limit):
-            decision.crossings.append(Crossing(period.id, meter.limit, percent, meter.used + by, now))
+            if percent not in meter.crossed:
+                decision.crossings.append(Crossing(period.id, meter.limit, percent, meter.used + by, now))
+                meter.crossed.add(percent)
     meter.used += by
     if by < 0 and meter.used < meter.limit:
         _enter(decision, period, meter, "", now)

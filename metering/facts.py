@@ -66,7 +66,8 @@ class Meter:
     """What a period has used of its limit; `unit` is None for the event unit.
 
     `action` is taken with what would exceed the limit. `state` is what the period does at its limit, since `since`.
-    `caused`: this batch has noted already that an upgrade is called for.
+    `caused`: this batch has noted already that an upgrade is called for. `crossed`: the thresholds of this limit that
+    were crossed before.
     """
 
     unit: ContactUnit | None
@@ -76,6 +77,7 @@ class Meter:
     state: str = ""
     since: datetime | None = None
     caused: bool = False
+    crossed: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,8 @@ def add_losses(account_id: int, losses: Sequence[Loss]) -> None:
            FROM unnest(%s::text[], %s::timestamptz[], %s::timestamptz[], %s::bigint[], %s::smallint[], %s::bigint[])
              AS new
            ON CONFLICT (account_id, reason, starts_at, connection_id, type)
-           DO UPDATE SET attempts = gap.attempts + excluded.attempts
+           DO UPDATE SET attempts = gap.attempts + excluded.attempts,
+                         ends_at = CASE WHEN excluded.ends_at IS NULL THEN NULL ELSE gap.ends_at END
            RETURNING reason, starts_at, connection_id, type, id""",
         (
             account_id,
@@ -91,10 +92,12 @@ def _one_per_gap(losses: Sequence[Loss]) -> list[Loss]:
     return [loss for _, loss in sorted(merged.items())]
 
 
-def end_gaps(account_id: int, reason: GapReason, at: datetime) -> None:
+def end_gaps(account_id: int, reason: GapReason, at: datetime, *, begun_before: datetime | None = None) -> None:
     """A pause is over: its gaps end, none before it began (the clock of who ends it may have been read while they
     waited). The caller holds the lock."""
     still = Gap.objects.filter(account_id=account_id, reason=reason, ends_at=None)
+    if begun_before is not None:
+        still = still.filter(starts_at__lt=begun_before)
     still.update(ends_at=Greatest(F("starts_at"), Value(at)))
 
 

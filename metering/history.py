@@ -87,6 +87,7 @@ def release_clock(account: Account, now: datetime) -> None:
         with locked(account.pk) as meter:
             if meter.clock is None:
                 return
+            account = Account.objects.get(pk=account.pk)  # an upgrade, say, has changed it
             _forget_unused_periods(account.pk)
             last = _do_due_until(account, now, at_most=_AT_ONCE)
             released = last is None

@@ -35,6 +35,8 @@ def reconsider(account: Account, now: datetime, why: str) -> bool:
 
     `why` is a word for the mail.
     """
+    for early in BillingPeriod.objects.filter(account_id=account.pk, starts_at__gt=now).exclude(limit_state=""):
+        set_state(early, LimitState.NONE, now)
     period = period_at(account.pk, now)
     before = "" if period is None else period.limit_state
     since = None if period is None else period.limit_state_since

@@ -13,6 +13,8 @@ Standing = Literal["paused", "over_top_tier", "holding", "limiting", "limit_reac
 STATE_OF: Final[dict[Action, str]] = {"hold": "holding", "limit_new": "limiting", "pause": "paused"}
 """The state that a period enters when an action other than an upgrade is taken at its limit."""
 
+ACTION_OF: Final[dict[str, Action]] = {state: action for action, state in STATE_OF.items()}
+
 
 class AtLimit(NamedTuple):
     """What is done with the first event that would exceed the limit, and what decided that."""

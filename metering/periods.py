@@ -19,11 +19,11 @@ from metering.carry_in import carry_in
 from metering.facts import Meter, PeriodFacts
 from metering.gaps import end_gaps
 from metering.identity import ERASED, FORGOTTEN
-from metering.limits import AtLimit
-from metering.models import BillingPeriod, GapReason, PeriodState
+from metering.limits import THRESHOLDS, AtLimit, has_crossed
+from metering.models import BillingPeriod, GapReason, PeriodState, ThresholdCrossing
 from metering.notices import facts_of, tell, tier_facts
 from metering.policy import enabled_connections, policy_of
-from metering.reactions import cross_without_event, exceed_by_carry_in, queue_replay, tell_if_running
+from metering.reactions import cross_without_event, exceed_by_carry_in, queue_replay, tell_if_running, tell_stop
 from metering.state import trial_end
 from notifications.models import Audience, Kind
 from plans.models import Subscription, Unit
@@ -58,7 +58,7 @@ def recent_periods(
             row.ends_at,
             closed=row.state == PeriodState.CLOSED or row.closes_at <= now,
             provisional=is_provisional(account, row, before, in_force(subscriptions, row.starts_at), now),
-            meter=_meter(row, policy_of(account, row.subscription, connections)),
+            meter=_meter(row, policy_of(account, row.subscription, connections), upcoming),
             grace_until=row.closes_at if row.ends_at <= now else None,
         )
         for before, row in zip(befores, rows, strict=False)
@@ -74,11 +74,15 @@ def _may_exceed(row: BillingPeriod, upcoming: int) -> bool:
     return row.limit is not None and _used(row) + upcoming > row.limit
 
 
-def _meter(row: BillingPeriod, at_limit: AtLimit) -> Meter | None:
+def _meter(row: BillingPeriod, at_limit: AtLimit, upcoming: int) -> Meter | None:
     if row.limit is None:
         return None
-    unit = CONTACT_UNITS.get(Unit(row.subscription.tier.plan.unit))
-    return Meter(unit, _used(row), row.limit, at_limit.action, row.limit_state, row.limit_state_since)
+    unit, used = CONTACT_UNITS.get(Unit(row.subscription.tier.plan.unit)), _used(row)
+    meter = Meter(unit, used, row.limit, at_limit.action, row.limit_state, row.limit_state_since)
+    if has_crossed(used + upcoming, row.limit, THRESHOLDS[0]):
+        crossed = ThresholdCrossing.objects.filter(account_id=row.account_id, period_id=row.pk, limit=row.limit)
+        meter.crossed.update(crossed.values_list("percent", flat=True))
+    return meter
 
 
 def closed_unopened(
@@ -242,6 +246,7 @@ def take_effect_early(
     if row is not None:
         follow_subscription(account, row, in_force(subscriptions, row.starts_at))
         _take_effect(account, subscriptions, before, row, now)
+        cross_without_event(account, row, now)
 
 
 def end_what_is_over(account: Account, now: datetime) -> bool:
@@ -257,11 +262,12 @@ def _end(account: Account, period: BillingPeriod, now: datetime) -> None:
     """A period is over: what it dropped at its limit ends with it, what it held is replayed."""
     period.state = PeriodState.ENDED
     period.save(update_fields=["state"])
-    end_gaps(account.pk, GapReason.LIMIT_REACHED, period.ends_at)
+    end_gaps(account.pk, GapReason.LIMIT_REACHED, period.ends_at, begun_before=period.ends_at)
     current = period_at(account.pk, now)
     if current is None:
         return  # the account is closed
     end_trial_gaps(account, current.subscription, current.starts_at)
+    tell_stop(account, current, now)  # one that was opened early has told nothing yet
     if not queue_replay(account.pk, now):
         tell_if_running(account, current, now, "new_period")
 

@@ -117,11 +117,9 @@ def _take_state(account: Account, period: BillingPeriod, move: LimitMove) -> Non
         end_gaps(account.pk, GapReason.LIMIT_REACHED, move.at)
     if move.ended:
         return
-    if move.state == LimitState.PAUSED:
-        facts = facts_of(account, period, at=move.at, reason="limit_reached")
-        tell(account, period, Kind.PAUSED, facts, key=f"{period.pk}:{move.at.isoformat()}")
-    elif move.state == LimitState.HOLDING:
-        tell_holding(account, period, move.limit, move.at)
+    if move.state in _AT_A_STOP:
+        if move.at >= period.starts_at:  # else it was opened early: told when it begins
+            tell_stop(account, period, move.at)
     elif move.state == LimitState.NONE and not queue_replay(account.pk, move.at):
         tell_if_running(account, period, move.at, "count_fell")
 
@@ -139,10 +137,10 @@ _AT_A_STOP = (LimitState.PAUSED, LimitState.HOLDING)
 
 def tell_if_running(account: Account, period: BillingPeriod | None, at: datetime, reason: str) -> None:
     """Write the mail that a pause or a hold is over, if it is, and the last that was told was that it began."""
-    if period is None or period.limit_state in _AT_A_STOP or own_pause(account, period.subscription, at) is not None:
+    if period is None or period.limit_state in _AT_A_STOP or _is_stopped(account, period, at):
         return
     told = _last_told(account.pk)
-    if told is None or told.kind == Kind.RESUMED:
+    if told is None or told.kind == Kind.RESUMED or _has_yet_to_replay(account, period):
         return
     facts = facts_of(account, period, at=at, reason=reason, events=held_events(account.pk))
     tell(account, period, Kind.RESUMED, facts, key=f"after:{told.pk}")
@@ -154,14 +152,30 @@ def _last_told(account_id: int) -> Notification | None:
     return told.order_by("-pk").first()
 
 
-def tell_holding(account: Account, period: BillingPeriod, limit: int | None, at: datetime) -> None:
-    """Write the mail that a period holds: once per limit, and again if meanwhile another word was the last."""
-    told = _last_told(account.pk)
-    if told is not None and (told.kind, told.limit, told.period_start) == (Kind.HELD, limit, period.starts_at):
+def _is_stopped(account: Account, period: BillingPeriod, at: datetime) -> bool:
+    """By a pause of its own, or as it is closed: what a period does at its limit changes nothing then."""
+    closed = account.closed_at is not None and account.closed_at <= at
+    return closed or own_pause(account, period.subscription, at) is not None
+
+
+def _has_yet_to_replay(account: Account, period: BillingPeriod) -> bool:
+    """Something is held and there is room: a task replays it, and tells afterwards."""
+    used: int = getattr(period, period.subscription.tier.plan.unit)
+    return (period.limit is None or used < period.limit) and held_events(account.pk) > 0
+
+
+def tell_stop(account: Account, period: BillingPeriod, at: datetime) -> None:
+    """Write the mail that a period is paused or holds at its limit, if it is; once, and again if meanwhile another word
+    was the last. Not while the account is paused as a whole, which was told."""
+    if period.limit_state not in _AT_A_STOP or _is_stopped(account, period, at):
         return
-    facts = facts_of(account, period, at=at, limit=limit)
+    kind = Kind.PAUSED if period.limit_state == LimitState.PAUSED else Kind.HELD
+    told = _last_told(account.pk)
+    if told is not None and (told.kind, told.limit, told.period_start) == (kind, period.limit, period.starts_at):
+        return
+    facts = facts_of(account, period, at=at, reason="limit_reached" if kind == Kind.PAUSED else "")
     after = "" if told is None else f":after:{told.pk}"
-    tell(account, period, Kind.HELD, facts, key=f"{period.pk}:{limit}{after}")
+    tell(account, period, kind, facts, key=f"{period.pk}:{period.limit}{after}")
 
 
 def held_events(account_id: int) -> int:

@@ -19,7 +19,7 @@ from metering.lock import locked
 from metering.models import BillingPeriod, GapReason, LimitState
 from metering.notices import facts_of, tell
 from metering.periods import cancel_downgrade, newest_period, open_current, open_for, period_at, take_effect_early
-from metering.reactions import held_events, queue_replay, tell_holding, tell_if_running
+from metering.reactions import held_events, queue_replay, tell_if_running, tell_stop
 from metering.replay import replay_some
 from metering.state import own_pause
 from metering.upgrades import move_to
@@ -118,19 +118,12 @@ def resume(account: Account, *, reason: str, actor: str, now: datetime) -> Pause
             end_gaps(account.pk, GapReason.PAUSED_BY_STAFF, it.clock)
         moved = own is None and reconsider(account, it.clock, "resume")
         if paused_at is not None and own is None:
-            _tell_what_follows(account, it.period(), it.clock)
+            tell_stop(account, it.period(), it.clock)
+            tell_if_running(account, it.period(), it.clock, "resume")
         if paused_at is not None or moved:
             before = {"paused_at": paused_at, "limit_state": state}
             write_audit(account, "account.resumed", actor=actor, at=now, before=before, after={}, reason=reason)
         return it.pause_row()
-
-
-def _tell_what_follows(account: Account, period: BillingPeriod, now: datetime) -> None:
-    """After a pause by staff: that the account runs again, or that it holds."""
-    if period.limit_state == LimitState.HOLDING:
-        tell_holding(account, period, period.limit, now)
-    else:
-        tell_if_running(account, period, now, "resume")
 
 
 def upgrade(account: Account, tier_key: str, *, reason: str, actor: str, now: datetime) -> Subscription:

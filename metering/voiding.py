@@ -211,7 +211,7 @@ def _withdraw(decision: Decision, event: Event, period_id: int, key: StateKey, r
 def _leave_limits(it: Steered, period: BillingPeriod) -> None:
     """A count that falls below its limit ends what its period does there; what is held is tried."""
     period.refresh_from_db()
-    if it.clock >= period.ends_at and _is_below(period):
+    if not period.starts_at <= it.clock < period.ends_at and _is_below(period):
         set_state(period, LimitState.NONE, it.clock)
     current = BillingPeriod.objects.filter(account_id=it.account.pk, starts_at__lte=it.clock, ends_at__gt=it.clock)
     now_open = current.select_related("subscription__tier__plan").first()

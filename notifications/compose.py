@@ -379,10 +379,7 @@ def _resumed(mail: _Mail) -> _Said:
     because = _RESUMED_BECAUSE.get(facts.reason, "").replace("{tier}", tier(facts.tier, mail.unit))
     because = f" {because}" if because else ""
     held = (
-        f"{events(facts.events)} {'is' if facts.events == 1 else 'are'} still held. They are replayed now, oldest "
-        "first, as far as the limit allows."
-        if facts.events > 1
-        else "1 event is still held. It is replayed now, as far as the limit allows."
+        f"{events(facts.events)} {'is' if facts.events == 1 else 'are'} still held, and counted when there is room."
         if facts.events
         else "Nothing is held any more."
     )

@@ -52,8 +52,8 @@ def send(notification_id: int, now: datetime) -> None:
     and our commit, the mail goes out once more: no mail server can be asked whether it has a mail already. It bears
     the same Message-ID, by which mailboxes may recognise the copy.
     """
-    for earlier in _earlier(notification_id, now):
-        with suppress(TryAgain):  # it has a job of its own
+    with suppress(TryAgain):  # who cannot go now has a job of its own; with a dead server one attempt is enough
+        for earlier in _earlier(notification_id, now):
             _send(earlier, now)
     _send(notification_id, now)
 
@@ -119,7 +119,11 @@ def _taken(notification_id: int, now: datetime) -> Notification | None:
             raise
         # To be done here would let the job end while the other one may yet fail.
         raise TryAgain("another task is sending it", at=now + SOMEBODY_ELSE) from error
-    return row if row.state == NotificationState.PENDING else None
+    if row.state != NotificationState.PENDING:
+        return None
+    if row.next_try_at is not None and row.next_try_at > now:  # another task has just tried
+        raise TryAgain(row.error, at=row.next_try_at)
+    return row
 
 
 def _try(row: Notification, now: datetime) -> None:

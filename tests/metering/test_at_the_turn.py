@@ -3,11 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from accounts.models import Account
 from jobs.models import Job
-from metering import steering
+from metering import envelope, history, steering
 from metering.due import run_due
 from metering.models import BillingPeriod, Event, EventState, Gap, UpgradeCause
 from metering.reconcile import differences
@@ -372,3 +373,131 @@ def test_a_lapsed_change_to_another_unit_is_told_in_that_unit(initech: Account):
 
     facts = Notification.objects.get(kind="downgrade_lapsed", audience="customer").facts
     assert (facts["unit"], facts["used"], facts["limit"]) == ("active_contacts", 6, 3)
+
+
+# --- Found by a second look ---
+
+
+def test_a_batch_that_crosses_to_and_fro_is_cut_once_per_threshold(acme: Account, django_assert_max_num_queries: Any):
+    deliver(acme, people(0, 10, type="contact.matched"))
+    with_policy(acme, "limit_new", 10)
+    at = DECEMBER + HOUR
+    ensure_current(acme, at)
+    to_and_fro = [
+        sent
+        for number in range(9)
+        for sent in (
+            *people(number, number + 1, type="contact.unmatched", time=DECEMBER - MINUTE),
+            *people(30 + number, 31 + number, type="web.visited", source="website", time=at),
+        )
+    ]
+
+    with django_assert_max_num_queries(60):
+        deliver(acme, to_and_fro, now=at)
+
+    assert usage(fresh(), at)["used"] == 10
+    assert differences(acme) == []
+
+
+def test_the_end_of_an_import_goes_by_what_the_import_has_made_of_the_account(catalogue: None):
+    long_ago = NOW - timedelta(days=200)
+    account = put_account("old", plan="connect", tier="starter", signed_up_at=long_ago, limit_override=3)
+    put_account("old", at_limit="upgrade", signed_up_at=long_ago)
+    put_connection(account, "pipedrive-mailchimp", now=long_ago)
+    stale = Account.objects.get(slug="old")
+    history.take_clock(stale, NOW)
+    body = msgspec.json.encode(people(0, 5, type="contact.matched", time=long_ago + HOUR))
+    history.replay(stale, envelope.read(body, single=False), NOW)
+
+    history.release_clock(stale, NOW)
+
+    limits = rows(BillingPeriod, "limit", account__slug="old")
+    assert len(limits) > 6
+    assert set(limits) == {2_500}
+
+
+@pytest.mark.parametrize("policy", ["pause", "hold"])
+def test_a_change_of_limit_before_the_turn_ends_the_state_of_the_period_that_was_opened_early(
+    acme: Account, policy: str
+):
+    deliver(acme, people(0, 3, type="contact.matched"))
+    with_policy(acme, policy, 3)
+    at = open_december_early(acme)
+    assert BillingPeriod.objects.get(starts_at=DECEMBER).limit_state != ""
+
+    put_account("acme", now=at, limit_override=100, signed_up_at=acme.signed_up_at)
+
+    receipt = deliver(acme, people(70, 71, time=DECEMBER + MINUTE), now=DECEMBER + MINUTE)
+    assert outcomes(receipt) == ["recorded"]
+
+
+def test_a_pause_that_began_before_the_scheduler_ended_the_old_period_keeps_its_gap(acme: Account):
+    deliver(acme, people(0, 3, type="contact.matched"))
+    open_december_early(acme)
+    with_policy(acme, "pause", 4)
+    soon = DECEMBER + 10 * SECOND
+    deliver(acme, people(60, 62, time=soon), now=soon)
+
+    run_due(DECEMBER + MINUTE)
+
+    assert rows(Gap, "starts_at", "ends_at", "events") == [(soon, None, 2)]
+
+
+def test_what_a_period_that_was_opened_early_does_is_told_when_it_begins(acme: Account):
+    with_policy(acme, "pause", 3)
+    deliver(acme, people(0, 4, type="contact.matched"))
+    at = open_december_early(acme)
+    steering.resume(acme, now=at, **BY)
+    assert kinds(acme)[-1] == "resumed"
+    BillingPeriod.objects.filter(starts_at=DECEMBER).update(limit_state="paused", limit_state_since=at)
+
+    run_due(DECEMBER + MINUTE)
+
+    assert kinds(acme)[-1] == "paused"
+
+
+def test_nothing_is_told_to_be_held_while_staff_have_paused_the_account(acme: Account):
+    deliver(acme, people(0, 5, type="contact.matched"))
+    with_policy(acme, "hold", 3)
+    steering.pause(acme, now=LATER, **BY)
+
+    run_due(DECEMBER)
+
+    assert "held" not in kinds(acme)
+    steering.resume(acme, now=DECEMBER + HOUR, **BY)
+    assert kinds(acme)[-1] == "resumed"  # nothing is held yet: the next new contact is decided anew
+
+
+def test_an_ended_period_goes_on_as_it_was_whatever_is_changed_in_its_grace(acme: Account):
+    with_policy(acme, "hold", 3)
+    deliver(acme, people(0, 4))
+    at = DECEMBER + HOUR
+    run_due(at)
+    put_account("acme", now=at, at_limit="pause", signed_up_at=acme.signed_up_at)
+
+    receipt = deliver(acme, people(8, 9), now=at)
+
+    assert outcomes(receipt) == ["held"]
+    assert BillingPeriod.objects.get(starts_at__month=11).limit_state == "holding"
+
+
+def test_a_closed_account_is_told_nothing_more_of_its_limit(acme: Account):
+    with_policy(acme, "pause", 1)
+    deliver(acme, people(0, 2))
+    steering.close(acme, now=LATER, **BY)
+    run_due(DECEMBER + MINUTE)
+    before = kinds(acme)
+
+    steering.resume(acme, now=DECEMBER + HOUR, **BY)
+
+    assert kinds(acme) == before
+
+
+def test_a_downgrade_into_a_period_that_was_opened_early_crosses_its_thresholds(acme: Account):
+    steering.upgrade(acme, "growth", now=NOW, **BY)
+    deliver(acme, people(0, 850, type="contact.matched"))
+    at = open_december_early(acme)
+
+    steering.downgrade(acme, "starter", now=at, **BY)
+
+    assert Notification.objects.filter(kind="threshold", period_start=DECEMBER, limit=1_000).count() == 1

@@ -304,7 +304,7 @@ def test_what_is_given_up_soon_is_told_with_its_number_and_day():
 
 def test_one_event_is_one_event():
     assert "1 event is held" in said("giving_up_soon", facts(events=1))
-    assert "1 event is still held. It is replayed now" in said("resumed", facts(events=1))
+    assert "1 event is still held, and counted when there is room." in said("resumed", facts(events=1))
     assert "Nothing is held any more." in said("resumed", facts(events=0))
 
 
@@ -321,7 +321,7 @@ def test_who_is_resumed_is_told_why(reason: str, because: str):
     text = said("resumed", facts(reason=reason, note="Paid" if reason == "resume" else ""))
 
     assert because in text
-    assert "1,234 events are still held. They are replayed now, oldest first" in text
+    assert "1,234 events are still held, and counted when there is room." in text
 
 
 def test_a_trial_that_ended_keeps_its_count():
