@@ -14,6 +14,7 @@ from accounts.models import Account
 from accounts.refusals import Refused
 from metering import steering
 from metering.models import BillingPeriod, Event, EventState, Gap, OutcomeTally, ThresholdCrossing, UpgradeCause
+from metering.periods import period_at
 from metering.reconcile import differences
 from metering.replay import replay_all
 from metering.upgrades import settle_pending
@@ -85,9 +86,10 @@ class Story:
             case "time":
                 self.now += timedelta(hours=step.value)
             case "settle":
+                while do_due_work(self.fresh(), self.now):
+                    pass
                 settle_pending(self.fresh(), self.now)
                 replay_all(self.fresh(), self.now)
-                do_due_work(self.fresh(), self.now)
             case "upgrade" | "downgrade":
                 try:
                     getattr(steering, step.name)(self.account, step.value, now=self.now, **BY)
@@ -159,14 +161,21 @@ class Story:
         assert upgrades.count() == asked.count()
         settled = UpgradeCause.objects.filter(account_id=self.account.pk, outcome="upgraded").count()
         assert settled <= asked.filter(actor="automatic upgrade").count()
-        if not self.paused():
-            assert not Gap.objects.filter(
-                account_id=self.account.pk, ends_at=None, starts_at__lt=self.now - timedelta(days=40)
-            ).exists()
+        self.check_what_was_told_last()
 
-    def paused(self) -> bool:
-        newest = BillingPeriod.objects.filter(account=self.account).order_by("-starts_at").first()
-        return self.fresh().paused_at is not None or (newest is not None and newest.limit_state == "paused")
+    def check_what_was_told_last(self) -> None:
+        """Whether the account runs, as the last mail says; and no gap is open without a pause."""
+        stops = ["paused", "held", "trial_ended", "resumed"]
+        told = Notification.objects.filter(account=self.account, kind__in=stops).order_by("-pk").first()
+        word = "resumed" if told is None else told.kind
+        period = period_at(self.account.pk, self.now)
+        state = "" if period is None else period.limit_state
+        if self.fresh().paused_at is not None:
+            assert word == "paused"
+            return
+        assert (word == "paused", word == "held") == (state == "paused", state == "holding")
+        reasons = set(Gap.objects.filter(account_id=self.account.pk, ends_at=None).values_list("reason", flat=True))
+        assert reasons <= ({"limit_reached"} if state == "paused" else set())
 
 
 @examples(100)
@@ -176,4 +185,5 @@ def test_whatever_happens_at_the_limit_adds_up(catalogue: None, happens: list[St
         story = Story(make_account())
         for step in happens:
             story.take(step)
+        story.take(Step("settle"))
         story.check()
