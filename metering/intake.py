@@ -139,9 +139,10 @@ def take_in_for(
         account = Account.objects.get(pk=account.pk)
         subscriptions = subscriptions_of(account.pk)
         clock = Clock(meter.clock or now)
-        before = summary(account, subscriptions, clock.reading)
+        before = open_current(account, subscriptions, clock.reading)
+        used_before = 0 if before is None else getattr(before, before.subscription.tier.plan.unit)
         outcomes = take_in_locked(account, subscriptions, items, clock, live=meter.clock is None)
-        after = summary(account, subscriptions, clock.reading, used_before=before.used)
+        after = summary(account, subscriptions, clock.reading, used_before=used_before)
         if dry_run:
             transaction.set_rollback(True)
     return outcomes, after
