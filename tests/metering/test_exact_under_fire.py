@@ -215,12 +215,12 @@ def test_a_held_account_is_busy_within_seconds_and_others_are_not_affected(catal
         finally:
             may_go.set()
 
-    _, [(busy, waited), (answer, _), (served, took)] = at_once(hold, all_of_it)
+    _, [(busy, waited), (answer, _), (served, _)] = at_once(hold, all_of_it)
 
     assert isinstance(busy, AccountBusy)
-    assert 1.9 < waited < 4
+    assert 1.9 < waited < PATIENCE
     assert (answer.status_code, answer["Retry-After"]) == (503, "2")
-    assert (served, took < 1.9) == ([{"recorded": 1}] * 10, True)
+    assert served == [{"recorded": 1}] * 10  # while the other was held: had they waited for it, they would be busy
     assert deliver(acme, [event()]).outcomes() == {"recorded": 1}
 
 
