@@ -103,7 +103,7 @@ def open_for(account: Account, subscriptions: list[Subscription], at: datetime, 
     the newest, each period up to the instant is opened in turn, but none after the account's closing."""
     newest = newest_period(account.pk)
     if newest is None or at < newest.starts_at:
-        if not BillingPeriod.objects.filter(account_id=account.pk, starts_at__lte=at, ends_at__gt=at).exists():
+        if period_at(account.pk, at) is None:
             _open(account, subscriptions, at, now)
     else:
         while at >= newest.ends_at and not _is_closed_by(account, newest.ends_at):

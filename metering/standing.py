@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from accounts.models import Account, AuditEntry
 from metering import limits
-from metering.models import AccountMeter, BillingPeriod, GapReason, LimitState
+from metering.models import BillingPeriod, GapReason, LimitState
 from metering.notices import facts_of
-from metering.periods import effective_limit, newest_period
+from metering.periods import current_period, effective_limit
 from metering.reactions import held_events
 from metering.state import own_pause
+from metering.usage import clock_of
 from notifications.facts import Facts
 from notifications.models import Notification
 from plans.models import Subscription, Tier
@@ -63,7 +63,7 @@ class Standing:
 
 def standing_of(account: Account, now: datetime) -> Standing:
     """How an account stands, in as many queries for much data as for little."""
-    at = AccountMeter.objects.only("clock").get(account_id=account.pk).clock or now
+    at = clock_of(account, now)
     subscriptions = subscriptions_of(account.pk)
     subscription = in_force(subscriptions, at)
     period = _period(account, subscription, at)
@@ -94,8 +94,7 @@ def recent_changes(account: Account) -> list[AuditEntry]:
 
 
 def _period(account: Account, subscription: Subscription, at: datetime) -> BillingPeriod:
-    current: Any = BillingPeriod.objects.filter(account_id=account.pk, starts_at__lte=at, ends_at__gt=at)
-    row: BillingPeriod | None = current.select_related("subscription__tier__plan").first() or newest_period(account.pk)
+    row = current_period(account.pk, at)
     if row is not None:
         return row
     start, end = bounds(subscription, at)

@@ -18,7 +18,7 @@ from metering.models import (
     PeriodState,
     ThresholdCrossing,
 )
-from metering.periods import is_provisional, newest_period, open_for
+from metering.periods import current_period, is_provisional, open_for, period_at
 from metering.policy import enabled_connections, policy_of
 from metering.sql import one_snapshot
 from metering.state import own_pause
@@ -36,14 +36,9 @@ def clock_of(account: Account, now: datetime) -> datetime:
     return meter.clock or now
 
 
-def _current(account: Account, at: datetime) -> BillingPeriod | None:
-    periods = BillingPeriod.objects.filter(account_id=account.pk, starts_at__lte=at, ends_at__gt=at)
-    return periods.select_related("subscription__tier__plan").first()
-
-
 def ensure_current(account: Account, at: datetime) -> None:
     """Open the period that contains an instant if nobody has. Raises `AccountBusy`."""
-    if _current(account, at) is None and (account.closed_at is None or at < account.closed_at):
+    if period_at(account.pk, at) is None and (account.closed_at is None or at < account.closed_at):
         with locked(account.pk):
             open_for(Account.objects.get(pk=account.pk), subscriptions_of(account.pk), at, at)
 
@@ -53,7 +48,7 @@ def usage(account: Account, now: datetime) -> dict[str, Any]:
     at = clock_of(account, now)
     ensure_current(account, at)
     with one_snapshot():
-        period = _current(account, at) or newest_period(account.pk)  # of a closed account: its last
+        period = current_period(account.pk, at)
         if period is None:
             raise UnknownPeriod(f"no period of account {account.slug} contains {at}")
         return _usage_of(account, period, at)

@@ -15,7 +15,7 @@ from metering.counting import CARRIED_IN, Counted
 from metering.facts import AccountFacts, Decision, PeriodFacts, StateKey
 from metering.limit_changes import reconsider
 from metering.models import BillingPeriod, Contact, Event, EventState, EventVoid, LimitState, PeriodState
-from metering.periods import recent_periods
+from metering.periods import period_at, recent_periods
 from metering.reactions import set_state
 from metering.record import record_changes
 from metering.state import account_facts, load_counted, member_registers, score_registers
@@ -213,8 +213,7 @@ def _leave_limits(it: Steered, period: BillingPeriod) -> None:
     period.refresh_from_db()
     if not period.starts_at <= it.clock < period.ends_at and _is_below(period):
         set_state(period, LimitState.NONE, it.clock)
-    current = BillingPeriod.objects.filter(account_id=it.account.pk, starts_at__lte=it.clock, ends_at__gt=it.clock)
-    now_open = current.select_related("subscription__tier__plan").first()
+    now_open = period_at(it.account.pk, it.clock)
     if now_open is not None and _is_below(now_open):
         reconsider(it.account, it.clock, "void")
 
