@@ -7,7 +7,7 @@ from billing_site.api.events import Events
 from billing_site.api.ledgers import Gaps, Held, Notifications, Plans, Subscriptions
 from billing_site.api.people import EraseContact, Members, VoidEvent
 from billing_site.api.steering import Close, Downgrade, Pause, Replay, Resume, Upgrade
-from billing_site.api.usage import ConnectionStatus, OnePeriod, Periods, Usage
+from billing_site.api.usage import ConnectionStatus, Daily, OnePeriod, Periods, Usage
 
 urlpatterns = [
     path("events", Events.as_view()),
@@ -22,6 +22,7 @@ urlpatterns = [
     path("accounts/<str:slug>/replay", Replay.as_view()),
     path("accounts/<str:slug>/close", Close.as_view()),
     path("usage", Usage.as_view()),
+    path("usage/daily", Daily.as_view()),
     path("usage/periods", Periods.as_view()),
     path("usage/periods/<str:start>", OnePeriod.as_view()),
     path("connections/<str:key>/status", ConnectionStatus.as_view()),

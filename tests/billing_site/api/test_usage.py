@@ -84,6 +84,7 @@ def test_usage_tells_how_much_of_what_and_why(acme: Account, acme_caller: Caller
                 {"connection": "website", "replayable": False},
             ],
         },
+        "forecast": {"used_at_period_end": 2, "limit_reached_on": None},
     }
 
 
