@@ -304,6 +304,12 @@ class SyncMember(StateByEventTime):
                 fields=["account", "contact", "connection"], name="member_once_per_contact_and_connection"
             )
         ]
+        indexes: ClassVar = [
+            # Who is refused: the list of counted contacts.
+            models.Index(
+                fields=["account", "contact"], name="member_refused", condition=Q(refused_since__isnull=False)
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"contact {self.contact_id} on connection {self.connection_id}"

@@ -50,7 +50,7 @@ class Periods(Endpoint):
     def get(self, request: Request) -> Response:
         account = self.account_asked_about()
         pages = Pages(f"periods of {account.pk}", "-starts_at")
-        at = _opened(account)
+        at = opened(account)
         periods = BillingPeriod.objects.filter(account=account).select_related("subscription__tier__plan")
         rows: Sequence[Any] = [period_row(period, at) for period in pages.of(periods, self)]
         return pages.answer(rows)
@@ -68,7 +68,7 @@ class OnePeriod(Endpoint):
             starts_at = read_time(start)
         except Fault:
             raise not_found() from None
-        at = _opened(account)
+        at = opened(account)
         return Response(period_row(period_starting(account, starts_at), at))
 
 
@@ -114,7 +114,7 @@ def connection_or_404(account: Account, key: str) -> Connection:
     return found
 
 
-def _opened(account: Account) -> datetime:
+def opened(account: Account) -> datetime:
     """The account's time, its current period being opened. Raises `AccountBusy`."""
     at = clock_of(account, timezone.now())
     ensure_current(account, at)
