@@ -103,6 +103,7 @@ def test_usage_of_a_plan_that_charges_by_active_contacts(acme: Account):
                 {"connection": "website", "replayable": False},
             ],
         },
+        "forecast": {"used_at_period_end": 3, "limit_reached_on": None},
     }
 
 

@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0003_pauses_and_erasure'),
-        ('metering', '0003_limits'),
+        ('metering', '0004_counted_days'),
     ]
 
     operations = [
