@@ -35,7 +35,12 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
 
 def may_read_the_clock(name: str) -> bool:
     """Whether a module is an interface."""
-    return name.startswith(INTERFACES) or "/management/commands/" in name or name.endswith(("/tasks.py", "/admin.py"))
+    inside = ("/management/commands/", "/admin/")
+    return (
+        name.startswith(INTERFACES)
+        or any(folder in name for folder in inside)
+        or name.endswith(("/tasks.py", "/admin.py"))
+    )
 
 
 def clock_readings(module: ast.Module) -> list[int]:
