@@ -10,6 +10,7 @@ from billing_site.api.ledgers import Gaps, Held, Notifications, Plans, Subscript
 from billing_site.api.people import EraseContact, Members, VoidEvent
 from billing_site.api.steering import Close, Downgrade, Pause, Replay, Resume, Upgrade
 from billing_site.api.usage import ConnectionStatus, Daily, OnePeriod, Periods, Usage
+from billing_site.api.what_if import WhatIf
 
 urlpatterns = [
     path("events", Events.as_view()),
@@ -29,6 +30,7 @@ urlpatterns = [
     path("usage/periods/<str:start>", OnePeriod.as_view()),
     path("usage/contacts", Contacts.as_view()),
     path("usage/contacts/<path:subject>", OneContact.as_view()),  # a channel user id may hold slashes
+    path("usage/what-if", WhatIf.as_view()),
     path("connections", Connections.as_view()),
     path("connections/<str:key>/status", ConnectionStatus.as_view()),
     path("subscription", Subscriptions.as_view()),
