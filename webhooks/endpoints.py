@@ -46,6 +46,14 @@ def create(
     return row
 
 
+@transaction.atomic
+def delete(endpoint: Endpoint, *, actor: str, now: datetime) -> None:
+    """Remove an endpoint that nothing was ever written for. Raises ProtectedError for any other."""
+    before = {"endpoint": endpoint.pk, "url": endpoint.url, "types": endpoint.types}
+    endpoint.delete()
+    write_audit(endpoint.account, "webhook_endpoint.deleted", actor=actor, at=now, before=before, after={})
+
+
 def check_url(url: str) -> None:
     """Raises `Refused` (`bad_url`) for a URL that no webhook goes to."""
     try:

@@ -105,10 +105,10 @@ class _Attempt:
         connection = HTTPSConnection(self.target.host, self.target.port)
         connection.sock = stream
         connection.request("POST", self.target.path, self.body, {"Connection": "close", **self.headers})
-        response = connection.getresponse()
-        self.answer = Answer(response.status, "")
-        if not 200 <= response.status < 300:
-            self.answer = Answer(response.status, _plain(response.read(MOST_READ)))
+        with connection.getresponse() as response:
+            self.answer = Answer(response.status, "")
+            if not 200 <= response.status < 300:
+                self.answer = Answer(response.status, _plain(response.read(MOST_READ)))
 
     def _connected(self) -> socket.socket:
         """A connection to the first address that can be reached, of a host all of whose addresses are allowed."""

@@ -121,7 +121,7 @@ def test_the_command_says_it_and_exits_with_1(acme: Account, clock: StoppedClock
         call_command("overdue", stdout=out)
 
     assert ended.value.code == 1
-    assert "LATE  mail         mails to be sent: since 2026-11-22 12:00 UTC" in out.getvalue()
+    assert "LATE  mail            mails to be sent: since 2026-11-22 12:00 UTC" in out.getvalue()
 
 
 @pytest.mark.django_db(transaction=True)
