@@ -19,6 +19,7 @@ MOST_READ: Final = 64 * 1024
 """Bytes of an answer's body; what follows is left unread."""
 
 LONGEST_EXCERPT: Final = 500
+THREAD: Final = "webhook"
 
 
 class NoAnswer(Exception):
@@ -59,14 +60,17 @@ def post(url: str, body: bytes, headers: Mapping[str, str], net: Net = INTERNET)
     except BadTarget as error:
         raise NoAnswer(str(error)) from error
     # In a thread, for a resolver knows no timeout, and who drips byte after byte never meets a socket's.
-    thread = Thread(target=attempt.run, daemon=True)
+    thread = Thread(target=attempt.run, name=THREAD, daemon=True)
     thread.start()
     thread.join(net.seconds)
-    if thread.is_alive():
+    took_too_long = thread.is_alive()
+    if took_too_long:
         attempt.abandon()
     if attempt.answer is not None:
         return attempt.answer
-    raise attempt.failure or NoAnswer(f"no answer within {net.seconds:g} seconds")
+    if attempt.failure is None or took_too_long:
+        raise NoAnswer(f"no answer within {net.seconds:g} seconds")
+    raise attempt.failure
 
 
 class _Attempt:
@@ -75,7 +79,7 @@ class _Attempt:
     def __init__(self, target: Target, body: bytes, headers: Mapping[str, str], net: Net) -> None:
         self.target, self.body, self.headers, self.net = target, body, headers, net
         self.answer: Answer | None = None
-        self.failure: NoAnswer | None = None
+        self.failure: Exception | None = None
         self._socket: socket.socket | None = None
         self._abandoned = False
 
@@ -87,6 +91,8 @@ class _Attempt:
             self.failure = error
         except (OSError, HTTPException, UnicodeError, ValueError) as error:
             self.failure = NoAnswer(_in_words(error))
+        except Exception as error:  # a defect, to be raised where it is seen
+            self.failure = error
         finally:
             if self._socket is not None:
                 self._socket.close()
