@@ -107,8 +107,9 @@ class _Attempt:
                 return  # it is over already
 
     def _talk(self) -> None:
-        stream = self._encrypted(self._connected())
-        connection = HTTPSConnection(self.target.host, self.target.port)
+        context = self.net.trust()
+        stream = self._encrypted(self._connected(), context)
+        connection = HTTPSConnection(self.target.host, self.target.port, context=context)
         connection.sock = stream
         connection.request("POST", self.target.path, self.body, {"Connection": "close", **self.headers})
         with connection.getresponse() as response:
@@ -134,9 +135,9 @@ class _Attempt:
                 failure = error
         raise failure or NoAnswer("the time was over")
 
-    def _encrypted(self, plain: socket.socket) -> ssl.SSLSocket:
+    def _encrypted(self, plain: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
         plain.settimeout(self.net.seconds)
-        stream = self.net.trust().wrap_socket(plain, server_hostname=self.target.host, do_handshake_on_connect=False)
+        stream = context.wrap_socket(plain, server_hostname=self.target.host, do_handshake_on_connect=False)
         self._kept(stream)
         stream.do_handshake()
         return stream

@@ -31,6 +31,8 @@ class Command(BaseCommand):
     def handle(
         self, *args: Any, url: str, account: str | None, type: list[str], description: str, **options: Any
     ) -> None:
+        if not url:
+            raise CommandError("Say --url https://….")
         if len(description) > 200 or not description.isprintable():
             raise CommandError("--description has at most 200 characters, all of them printable.")
         owner = None if account is None else _account(account)
