@@ -5,7 +5,7 @@
 .NOTPARALLEL:
 
 python := .venv/bin/python
-apps := accounts jobs plans notifications metering
+apps := accounts jobs plans notifications webhooks metering
 
 # What `check --deploy` judges: an installation as it is in production, with secrets made up for the moment.
 random = $$($(python) -c 'import secrets; print(secrets.token_urlsafe(50))')
