@@ -41,9 +41,10 @@ check: ## lint, types, import contracts, migrations, settings of production
 	$(python) scripts/lint_migrations.py $(apps)
 	$(production) $(python) manage.py check --deploy --fail-level WARNING
 
-bench: ## measure the intake
+bench: ## measure the intake, and what a bad key tells by its time
 	@sh scripts/setup.sh dev
 	@DEBUG=true $(python) -m benchmarks.intake
+	@DEBUG=true $(python) -m benchmarks.keys
 
 format: ## put the code into its usual form
 	@sh scripts/setup.sh dev
