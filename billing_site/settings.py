@@ -182,7 +182,7 @@ REST_FRAMEWORK = {
 # Makes `billing_site/api/openapi.json` from `billing_site/api/description`: `make openapi`.
 SPECTACULAR_SETTINGS = {
     "TITLE": "Headcount",
-    "VERSION": "1",
+    "VERSION": "v1",
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SCHEMA_PATH_PREFIX_TRIM": True,
