@@ -12,8 +12,9 @@ CONTACT_UNITS = {Unit.ACTIVE_CONTACTS: ContactUnit.ACTIVE, Unit.ACTIVATED_CONTAC
 
 
 class Breakdown(TypedDict):
-    """Rows `{reason|connection, contacts}` for contact units (they overlap), `{type|connection, events}` for the
-    event unit (each list sums to the total). The largest first."""
+    """Rows `{reason|connection, contacts, only_here}` for contact units: they overlap, and `only_here` of them would
+    not count without it. `{type|connection, events}` for the event unit: each list sums to the total. The largest
+    first."""
 
     by_reason: list[dict[str, Any]]
     by_connection: list[dict[str, Any]]
@@ -40,15 +41,26 @@ def _of_events(period: BillingPeriod) -> Breakdown:
 
 
 def _of_contacts(period: BillingPeriod, unit: ContactUnit) -> Breakdown:
-    by_reason: defaultdict[str, int] = defaultdict(int)
     of_period = {"account_id": period.account_id, "period_id": period.pk, "unit": unit, "contacts__gt": 0}
-    for reasons, contacts in ReasonSetTally.objects.filter(**of_period).values_list("reasons", "contacts"):
-        for reason in reasons_in(reasons):
+    by_reason: defaultdict[str, int] = defaultdict(int)
+    only_for: dict[str, int] = {}
+    for mask, contacts in ReasonSetTally.objects.filter(**of_period).values_list("reasons", "contacts"):
+        reasons = reasons_in(mask)
+        for reason in reasons:
             by_reason[reason.label] += contacts
-    by_connection = dict(ConnectionTally.objects.filter(**of_period).values_list("connection__key", "contacts"))
+        if len(reasons) == 1:
+            only_for[reasons[0].label] = contacts
+    tallies = ConnectionTally.objects.filter(**of_period).values_list("connection__key", "contacts", "only_here")
+    by_connection = {key: (contacts, only_here) for key, contacts, only_here in tallies}
     return {
-        "by_reason": _largest_first("reason", "contacts", by_reason),
-        "by_connection": _largest_first("connection", "contacts", by_connection),
+        "by_reason": [
+            {**row, "only_here": only_for.get(row["reason"], 0)}
+            for row in _largest_first("reason", "contacts", by_reason)
+        ],
+        "by_connection": [
+            {"connection": key, "contacts": contacts, "only_here": only_here}
+            for key, (contacts, only_here) in sorted(by_connection.items(), key=lambda row: (-row[1][0], row[0]))
+        ],
     }
 
 

@@ -66,6 +66,9 @@ class Reason(IntEnum):
         return self.name.lower()
 
 
+REASON_BY_LABEL = {reason.label: reason for reason in Reason}
+
+
 def reasons_in(mask: int) -> list[Reason]:
     """The reasons of a stored set, in the order of the catalogue."""
     return [reason for reason in Reason if mask & reason]

@@ -12,23 +12,29 @@ BY_EVENTS, CARRIED_IN = 0, 1
 
 
 class FirstCause(NamedTuple):
-    """The event that made a contact count first: the smallest (time, source, id) wins, not the first to arrive."""
+    """The event that made a contact count first: the smallest (time, source, id) wins, not the first to arrive.
+
+    `day`: the ordinal of the local day on which it counts, its own or that of its replay.
+    """
 
     at: datetime
     source: str
     key: str
     type: int
+    day: int
 
 
 class Standing(NamedTuple):
-    """What a counted contact adds to the tallies: its set of reasons, its connections, whether it was carried in."""
+    """What a counted contact adds to the tallies: its set of reasons, its connections, whether it was carried in, and
+    the local day (an ordinal) on which it is new; None if it was carried in."""
 
     reasons: int
     connections: frozenset[int]
     carried_in: bool
+    new_on: int | None
 
 
-NOT_COUNTED = Standing(0, frozenset(), carried_in=False)
+NOT_COUNTED = Standing(0, frozenset(), carried_in=False, new_on=None)
 
 
 @dataclass(slots=True, eq=False)
@@ -51,10 +57,12 @@ class Counted:
         for by_events, carried_in in self.reasons.values():
             mask |= by_events | carried_in
             carried = carried or carried_in > 0
-        return Standing(mask, frozenset(self.reasons), carried)
+        new_on = None if carried or self.first is None else self.first.day
+        return Standing(mask, frozenset(self.reasons), carried, new_on)
 
-    def give(self, connection_id: int, reason: int, at: datetime, source: str, key: str, kind: int) -> bool:
-        """An event (its time, source, id and type) gives a reason; say whether that changed anything."""
+    def give(self, connection_id: int, reason: int, at: datetime, source: str, key: str, kind: int, day: int) -> bool:
+        """An event (its time, source, id and type, and the day it counts on) gives a reason; say whether that changed
+        anything."""
         changed = False
         given = self.reasons.get(connection_id)
         if given is None:
@@ -65,7 +73,7 @@ class Counted:
             changed = True
         first = self.first
         if first is None or at <= first.at:
-            cause = FirstCause(at, source, key, kind)
+            cause = FirstCause(at, source, key, kind, day)
             if first is None or cause < first:
                 self.first = cause
                 changed = True
@@ -89,7 +97,7 @@ def _zero_pair() -> list[int]:
 @dataclass(slots=True)
 class TallyChanges:
     """Differences to add to the tallies: contacts and carried-in ones per (period, unit), contacts per exact set of
-    reasons, and [contacts, only here] per connection."""
+    reasons, [contacts, only here] per connection, and new contacts per local day."""
 
     contacts: defaultdict[PeriodUnit, int] = field(default_factory=lambda: defaultdict(int))
     carried_in: defaultdict[PeriodUnit, int] = field(default_factory=lambda: defaultdict(int))
@@ -97,6 +105,7 @@ class TallyChanges:
     connections: defaultdict[tuple[int, ContactUnit, int], list[int]] = field(
         default_factory=lambda: defaultdict(_zero_pair)
     )
+    days: defaultdict[tuple[int, ContactUnit, int], int] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, period_id: int, unit: ContactUnit, standing: Standing, sign: int) -> None:
         """Add (1) or take away (-1) one contact that stands like this."""
@@ -109,6 +118,8 @@ class TallyChanges:
             pair = self.connections[period_id, unit, connection_id]
             pair[0] += sign
             pair[1] += sign * (len(standing.connections) == 1)
+        if standing.new_on is not None:
+            self.days[period_id, unit, standing.new_on] += sign
 
 
 def tally_changes(changed: Iterable[Counted]) -> TallyChanges:

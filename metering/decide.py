@@ -165,7 +165,7 @@ def replay(state: AccountState, held: Sequence[Arrival], now: datetime) -> Decis
 
     So the answer has a verdict for each that is recorded now, and none for the rest.
     """
-    decision = Decision()
+    decision = Decision(replayed_at=now)
     state.replays = True
     period = state.period_at(now)
     if period is None or period.closed or state.account.pause or period.pause:
@@ -283,8 +283,10 @@ def _file(
     period_id = period.id if verdict is RECORDED else None
     rows.append(Filed(arrival, contact, period_id, verdict.outcome, now))
     if period_id is not None:
-        _count(state, decision, arrival, contact, period, period_id, now)
-        decision.events_by_day[arrival.connection.id, state.account.day_of(arrival.time), arrival.stored_type] += 1
+        day = state.account.day_of(arrival.time)
+        counts_on = state.account.day_of(now) if state.replays else day
+        _count(state, decision, arrival, contact, period, period_id, counts_on, now)
+        decision.events_by_day[arrival.connection.id, day, arrival.stored_type] += 1
     if arrival.type.effect is not Effect.NONE and (verdict is RECORDED or verdict is LATE):
         _take_effect(state, decision, arrival, contact, now)
 
@@ -309,17 +311,18 @@ def _count(
     contact: int,
     period: PeriodFacts,
     period_id: int,
+    day: int,
     now: datetime,
 ) -> None:
     kind, connection = arrival.type, arrival.connection
     if kind.billable:
-        decision.events_by_kind[period_id, connection.id, arrival.stored_type] += 1
+        decision.billable[period_id, connection.id, arrival.stored_type, day] += 1
         _move(decision, period, None, 1, now)
     if kind.unit is not None and kind.reason is not None:
         row = _counted(state, period_id, kind.unit, contact)
         if not row.reasons:
             _move(decision, period, kind.unit, 1, now)
-        if row.give(connection.id, kind.reason, arrival.time, connection.key, arrival.key, arrival.stored_type):
+        if row.give(connection.id, kind.reason, arrival.time, connection.key, arrival.key, arrival.stored_type, day):
             decision.counted[id(row)] = row
 
 

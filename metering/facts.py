@@ -254,5 +254,7 @@ class Decision:
     causes: list[Cause] = field(default_factory=list)
     moves: list[LimitMove] = field(default_factory=list)
     held_in_grace: datetime | None = None  # when: what an ended period holds is replayed into the open one
-    events_by_kind: defaultdict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))
+    replayed_at: datetime | None = None  # when: what is recorded `again` counts then, not at its own time
+    billable: defaultdict[tuple[int, int, int, int], int] = field(default_factory=lambda: defaultdict(int))
+    """Billable events by period, connection, type and the local day that they count on."""
     events_by_day: defaultdict[tuple[int, int, int], int] = field(default_factory=lambda: defaultdict(int))

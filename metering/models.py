@@ -182,8 +182,9 @@ class Event(GrowingTable):
 
     `period` is the period that the event counts in (null: none): for a replayed one the period of the replay, for a
     voided one the period that it counted in.
-    `received_at` is when it came in, for a held one when it was held. `fingerprint` is of the identity as it was sent:
-    with type and instant it tells a duplicate from a conflict, also after erasure. Its foreign keys have no
+    `received_at` is when it came in, for a held one when it was held. `counted_at` is when a replayed one was counted
+    (null: it counts at its own time). `fingerprint` is of the identity as it was sent: with type and instant it tells
+    a duplicate from a conflict, also after erasure. Its foreign keys have no
     constraint in the database: docs/decisions/0004.
     """
 
@@ -197,6 +198,7 @@ class Event(GrowingTable):
     state = models.SmallIntegerField(choices=EventState)
     occurred_at = models.DateTimeField()
     received_at = models.DateTimeField()
+    counted_at = models.DateTimeField(null=True, blank=True)
     fingerprint = models.BigIntegerField()
     data = models.JSONField(null=True, blank=True)
 
@@ -230,7 +232,8 @@ class CountedContact(GrowingTable):
 
     Three arrays run in parallel, one place per connection that gives a reason: which connection, the reasons that
     its events gave, and those that were carried in with its state at the start of the period. The first cause is
-    the smallest (time, source, id) of the events; it is null while the contact is only carried in.
+    the smallest (time, source, id) of the events, on the local day `first_on` (of a replayed one: the day of the
+    replay); it is null while the contact is only carried in.
     """
 
     period = SameAccountForeignKey(BillingPeriod, models.PROTECT, related_name="+", db_index=False)
@@ -245,6 +248,7 @@ class CountedContact(GrowingTable):
     first_source = models.CharField(max_length=100, blank=True, default="", db_default="")
     first_key = models.CharField(max_length=255, blank=True, default="", db_default="")
     first_type = models.SmallIntegerField(null=True)
+    first_on = models.DateField(null=True)
 
     class Meta:
         constraints: ClassVar = [
@@ -252,6 +256,11 @@ class CountedContact(GrowingTable):
                 fields=["account", "period", "unit", "contact"], name="counted_once_per_period_and_unit"
             ),
             models.CheckConstraint(name="counted_for_a_reason", condition=Q(reasons__gt=0)),
+            models.CheckConstraint(
+                name="counted_first_on_a_day",
+                condition=Q(first_at__isnull=True, first_on__isnull=True)
+                | Q(first_at__isnull=False, first_on__isnull=False),
+            ),
             models.CheckConstraint(
                 name="counted_reasons_are_per_connection",
                 condition=Q(connections__len__gte=1)
@@ -294,6 +303,12 @@ class SyncMember(StateByEventTime):
             models.UniqueConstraint(
                 fields=["account", "contact", "connection"], name="member_once_per_contact_and_connection"
             )
+        ]
+        indexes: ClassVar = [
+            # Who is refused: the list of counted contacts.
+            models.Index(
+                fields=["account", "contact"], name="member_refused", condition=Q(refused_since__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -532,6 +547,35 @@ class ConnectionDay(GrowingTable):
 
     def __str__(self) -> str:
         return f"{self.events} of type {self.type} on {self.day} on connection {self.connection_id}"
+
+
+EVENT_UNIT = 0
+"""The event unit as stored, beside the units that count contacts."""
+
+
+class CountedDay(GrowingTable):
+    """What a local day added to a period's count in a unit: the days of a period sum to what is new in it.
+
+    Contacts stand on the day of their first cause, if they were not carried in; billable events on their own day, or
+    that of their replay. Days are those of the account's zone when they came.
+    """
+
+    period = SameAccountForeignKey(BillingPeriod, models.PROTECT, related_name="+", db_index=False)
+    unit = models.SmallIntegerField(choices=[(EVENT_UNIT, "app_connector_events"), *UNITS])
+    day = models.DateField()
+    counted = models.BigIntegerField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["account", "period", "unit", "day"], name="counted_day_once_per_unit"),
+        ]
+        indexes: ClassVar = [
+            # Days asked for across periods: `metering.daily`.
+            models.Index(fields=["account", "day"], name="counted_day_by_day"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.counted} of unit {self.unit} on {self.day} in period {self.period_id}"
 
 
 class OutcomeTally(GrowingTable):

@@ -1,7 +1,7 @@
 """Write what was decided: COPY and set-based statements, rows sorted by key, one order for every writer."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -58,6 +58,7 @@ _COUNTED_COLUMNS = {
     "first_source": "varchar",
     "first_key": "varchar",
     "first_type": "int2",
+    "first_on": "date",
 }
 
 
@@ -85,7 +86,7 @@ def record(
         _touch_contacts(account_id, decision, ids)
         _touch_meter(account_id, new_contacts=len(ids), live=live)
     _copy_events(account_id, decision, ids, meanwhile)
-    _update_events(account_id, decision.again, ids)
+    _update_events(account_id, decision, ids)
     _copy_counted(account_id, new)
 
 
@@ -109,6 +110,7 @@ def _move_counts(account_id: int, decision: Decision, ids: dict[int, int]) -> li
     tallies.add_to_periods(account_id, decision, changes)
     tallies.add_to_event_tallies(account_id, decision)
     tallies.add_to_days(account_id, decision)
+    tallies.add_to_counted_days(account_id, decision, changes)
     return new
 
 
@@ -166,20 +168,21 @@ def _key(row: Filed) -> tuple[int, str]:
     return (row.arrival.connection.id, row.arrival.key)
 
 
-def _update_events(account_id: int, again: Sequence[Filed], ids: dict[int, int]) -> None:
+def _update_events(account_id: int, decision: Decision, ids: dict[int, int]) -> None:
     """What became of events that were stored before: limited ones sent again, held ones replayed."""
-    if not again:
+    if not decision.again:
         return
-    rows = sorted({_key(row): row for row in again}.items())  # decided twice in one batch: the last counts
+    rows = sorted({_key(row): row for row in decision.again}.items())  # decided twice in one batch: the last counts
     sql.run(
         """UPDATE metering_event AS event
            SET state = new.state, period_id = new.period_id, contact_id = new.contact_id, data = new.data::jsonb,
-               received_at = new.received_at
+               received_at = new.received_at, counted_at = %s
            FROM unnest(%s::bigint[], %s::text[], %s::smallint[], %s::bigint[], %s::bigint[], %s::text[],
                        %s::timestamptz[])
              AS new (connection_id, key, state, period_id, contact_id, data, received_at)
            WHERE event.account_id = %s AND event.connection_id = new.connection_id AND event.key = new.key""",
         (
+            decision.replayed_at,
             [key[0] for key, _ in rows],
             [key[1] for key, _ in rows],
             [_STATES[row.outcome] for _, row in rows],
@@ -228,6 +231,7 @@ def _counted_row(account_id: int, row: Counted) -> tuple[Any, ...]:
         first.source if first else "",
         first.key if first else "",
         first.type if first else None,
+        date.fromordinal(first.day) if first else None,
     )
 
 
@@ -241,11 +245,11 @@ def _update_counted(account_id: int, rows: list[Counted]) -> None:
            SET reasons = new.reasons, carried_in = new.carried_in, connections = new.connections::bigint[],
                event_reasons = new.event_reasons::int[], carried_reasons = new.carried_reasons::int[],
                first_at = new.first_at, first_source = new.first_source, first_key = new.first_key,
-               first_type = new.first_type
+               first_type = new.first_type, first_on = new.first_on
            FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::int[], %s::bool[], %s::text[], %s::text[],
-                       %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::smallint[])
+                       %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::smallint[], %s::date[])
              AS new (period_id, unit, contact_id, reasons, carried_in, connections, event_reasons, carried_reasons,
-                     first_at, first_source, first_key, first_type)
+                     first_at, first_source, first_key, first_type, first_on)
            WHERE counted.account_id = %s AND counted.period_id = new.period_id AND counted.unit = new.unit
              AND counted.contact_id = new.contact_id""",
         (

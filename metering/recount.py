@@ -22,7 +22,8 @@ WITH kind AS (
   FROM event WHERE unit IS NOT NULL GROUP BY period_id, unit, contact_id, connection_id
 ), first AS (
   SELECT DISTINCT ON (event.period_id, event.unit, event.contact_id)
-         event.period_id, event.unit, event.contact_id, event.occurred_at, link.key AS source, event.key, event.type
+         event.period_id, event.unit, event.contact_id, event.occurred_at, link.key AS source, event.key, event.type,
+         (coalesce(event.counted_at, event.occurred_at) AT TIME ZONE %(timezone)s)::date AS day
   FROM event JOIN accounts_connection AS link ON link.id = event.connection_id
   WHERE event.unit IS NOT NULL
   ORDER BY event.period_id, event.unit, event.contact_id, event.occurred_at, link.key COLLATE "C", event.key COLLATE "C"
@@ -85,6 +86,21 @@ CHECKS: Mapping[str, str] = {
                      bit_or(by_events | carried) AS reasons, bool_or(carried > 0) AS carried_in
               FROM place GROUP BY period_id, unit, contact_id) AS recount USING (period_id, unit, contact_id)
         WHERE (counted.reasons, counted.carried_in) IS DISTINCT FROM (recount.reasons, recount.carried_in)""",
+    "new contacts by day": """
+        SELECT format('period %%s unit %%s day %%s', period_id, unit, day),
+               coalesce(tally.counted, 0), coalesce(recount.contacts, 0)
+        FROM (SELECT * FROM metering_countedday WHERE account_id = %(account)s AND unit <> 0) AS tally
+        FULL JOIN (SELECT period_id, unit, first_on AS day, count(*) AS contacts FROM metering_countedcontact
+                   WHERE account_id = %(account)s AND NOT carried_in GROUP BY period_id, unit, first_on) AS recount
+        USING (period_id, unit, day)
+        WHERE coalesce(tally.counted, 0) <> coalesce(recount.contacts, 0)""",
+    "billable events over the days of periods": """
+        SELECT format('period %%s', period_id), coalesce(tally.events, 0), coalesce(recount.events, 0)
+        FROM (SELECT period_id, sum(counted) AS events FROM metering_countedday
+              WHERE account_id = %(account)s AND unit = 0 GROUP BY period_id) AS tally
+        FULL JOIN (SELECT period_id, count(*) AS events FROM event WHERE billable GROUP BY period_id) AS recount
+        USING (period_id)
+        WHERE coalesce(tally.events, 0) <> coalesce(recount.events, 0)""",
     "billable events by connection and type": """
         SELECT format('period %%s connection %%s type %%s', period_id, connection_id, type),
                coalesce(tally.events, 0), coalesce(recount.events, 0)
@@ -188,18 +204,22 @@ REPAIRS = (
       WHERE coalesce(given.reasons, 0) | coalesce(place.carried, 0) > 0
     )
     INSERT INTO metering_countedcontact AS counted (account_id, period_id, unit, contact_id, reasons, carried_in,
-      connections, event_reasons, carried_reasons, first_at, first_source, first_key, first_type)
+      connections, event_reasons, carried_reasons, first_at, first_source, first_key, first_type, first_on)
     SELECT %(account)s, period_id, unit, contact_id, bit_or(by_events | carried), bool_or(carried > 0),
            array_agg(connection_id ORDER BY connection_id), array_agg(by_events ORDER BY connection_id),
            array_agg(carried ORDER BY connection_id), first.occurred_at, coalesce(first.source, ''),
-           coalesce(first.key, ''), first.type
+           coalesce(first.key, ''), first.type, first.day
     FROM recount LEFT JOIN first USING (period_id, unit, contact_id)
-    GROUP BY period_id, unit, contact_id, first.occurred_at, first.source, first.key, first.type
+    GROUP BY period_id, unit, contact_id, first.occurred_at, first.source, first.key, first.type, first.day
     ON CONFLICT (account_id, period_id, unit, contact_id) DO UPDATE
     SET reasons = excluded.reasons, carried_in = excluded.carried_in, connections = excluded.connections,
         event_reasons = excluded.event_reasons, carried_reasons = excluded.carried_reasons,
         first_at = excluded.first_at, first_source = excluded.first_source, first_key = excluded.first_key,
-        first_type = excluded.first_type""",
+        first_type = excluded.first_type,
+        -- Where the cause stays, so does its day: what the account's zone was then is not kept.
+        first_on = CASE WHEN (counted.first_at, counted.first_source, counted.first_key)
+                             = (excluded.first_at, excluded.first_source, excluded.first_key)
+                        THEN counted.first_on ELSE excluded.first_on END""",
     """DELETE FROM metering_countedcontact AS counted
     WHERE counted.account_id = %(account)s AND NOT 0 < ANY(counted.carried_reasons)
       AND NOT EXISTS (SELECT FROM given WHERE given.period_id = counted.period_id AND given.unit = counted.unit
@@ -232,6 +252,20 @@ REPAIRS = (
     """INSERT INTO metering_reasonsettally (account_id, period_id, unit, reasons, contacts)
     SELECT account_id, period_id, unit, reasons, count(*) FROM metering_countedcontact
     WHERE account_id = %(account)s GROUP BY account_id, period_id, unit, reasons""",
+    "DELETE FROM metering_countedday WHERE account_id = %(account)s AND unit <> 0",
+    """INSERT INTO metering_countedday (account_id, period_id, unit, day, counted)
+    SELECT account_id, period_id, unit, first_on, count(*) FROM metering_countedcontact
+    WHERE account_id = %(account)s AND NOT carried_in GROUP BY account_id, period_id, unit, first_on""",
+    """DELETE FROM metering_countedday AS tally WHERE account_id = %(account)s AND unit = 0
+      AND (SELECT sum(days.counted) FROM metering_countedday AS days
+           WHERE days.account_id = tally.account_id AND days.period_id = tally.period_id AND days.unit = 0)
+          IS DISTINCT FROM (SELECT count(*) FROM event WHERE billable AND event.period_id = tally.period_id)""",
+    """INSERT INTO metering_countedday (account_id, period_id, unit, day, counted)
+    SELECT %(account)s, period_id, 0, (coalesce(counted_at, occurred_at) AT TIME ZONE %(timezone)s)::date, count(*)
+    FROM event WHERE billable
+      AND NOT EXISTS (SELECT FROM metering_countedday AS tally WHERE tally.account_id = %(account)s
+                        AND tally.period_id = event.period_id AND tally.unit = 0)
+    GROUP BY 2, 4""",
     "DELETE FROM metering_connectiontally WHERE account_id = %(account)s",
     """INSERT INTO metering_connectiontally (account_id, period_id, unit, connection_id, contacts, only_here)
     SELECT account_id, period_id, unit, connection_id, count(*), count(*) FILTER (WHERE cardinality(connections) = 1)

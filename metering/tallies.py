@@ -1,11 +1,13 @@
 """Add what a batch changed to the numbers that pages read: set-based statements, rows sorted by key."""
 
+from collections import Counter
 from datetime import date
 
 from metering import sql
 from metering.catalogue import ContactUnit
 from metering.counting import TallyChanges
 from metering.facts import Decision
+from metering.models import EVENT_UNIT
 
 
 def add_to_reason_sets(account_id: int, changes: TallyChanges) -> None:
@@ -55,7 +57,7 @@ def add_to_connections(account_id: int, changes: TallyChanges) -> None:
 def add_to_periods(account_id: int, decision: Decision, changes: TallyChanges) -> None:
     """The totals of periods."""
     totals: dict[int, list[int]] = {}
-    for (period_id, _, _), events in decision.events_by_kind.items():
+    for (period_id, *_), events in decision.billable.items():
         totals.setdefault(period_id, [0, 0, 0, 0])[0] += events
     for (period_id, unit), contacts in changes.contacts.items():
         totals.setdefault(period_id, [0, 0, 0, 0])[1 if unit is ContactUnit.ACTIVE else 2] += contacts
@@ -83,15 +85,43 @@ def add_to_periods(account_id: int, decision: Decision, changes: TallyChanges) -
 
 def add_to_event_tallies(account_id: int, decision: Decision) -> None:
     """Billable events by connection and type."""
-    if not decision.events_by_kind:
+    if not decision.billable:
         return
-    kinds = sorted(decision.events_by_kind.items())
+    by_kind: Counter[tuple[int, int, int]] = Counter()
+    for (period_id, connection_id, kind, _), events in decision.billable.items():
+        by_kind[period_id, connection_id, kind] += events
+    kinds = sorted(by_kind.items())
     sql.send(
         """INSERT INTO metering_eventtally AS tally (account_id, period_id, connection_id, type, events)
            SELECT %s::bigint, new.* FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::bigint[]) AS new
            ON CONFLICT (account_id, period_id, connection_id, type)
            DO UPDATE SET events = tally.events + excluded.events""",
         (account_id, *([key[place] for key, _ in kinds] for place in range(3)), [events for _, events in kinds]),
+    )
+
+
+def add_to_counted_days(account_id: int, decision: Decision, changes: TallyChanges) -> None:
+    """What is new in periods, by unit and local day."""
+    differences: Counter[tuple[int, int, int]] = Counter()
+    for (period_id, _, _, day), events in decision.billable.items():
+        differences[period_id, EVENT_UNIT, day] += events
+    for (period_id, unit, day), contacts in changes.days.items():
+        differences[period_id, unit.value, day] += contacts
+    moved = sorted((key, number) for key, number in differences.items() if number)
+    if not moved:
+        return
+    sql.send(
+        """INSERT INTO metering_countedday AS tally (account_id, period_id, unit, day, counted)
+           SELECT %s::bigint, new.* FROM unnest(%s::bigint[], %s::smallint[], %s::date[], %s::bigint[]) AS new
+           ON CONFLICT (account_id, period_id, unit, day)
+           DO UPDATE SET counted = tally.counted + excluded.counted""",
+        (
+            account_id,
+            [period_id for (period_id, _, _), _ in moved],
+            [unit for (_, unit, _), _ in moved],
+            [date.fromordinal(day) for (_, _, day), _ in moved],
+            [number for _, number in moved],
+        ),
     )
 
 

@@ -9,11 +9,14 @@ from accounts.models import Account, Connection
 from metering import limits
 from metering.breakdown import breakdown
 from metering.catalogue import BY_CODE, BY_NAME, Family
+from metering.daily import curve
+from metering.forecast import Forecast, forecast
 from metering.lock import locked
 from metering.models import (
     AccountMeter,
     BillingPeriod,
     ConnectionDay,
+    LimitState,
     OutcomeTally,
     PeriodState,
     ThresholdCrossing,
@@ -22,8 +25,11 @@ from metering.periods import current_period, is_provisional, open_for, period_at
 from metering.policy import enabled_connections, policy_of
 from metering.sql import one_snapshot
 from metering.state import own_pause
+from plans.calendar import local_day
 from plans.models import Unit
 from plans.subscriptions import in_force, subscriptions_of
+
+_STANDSTILLS = (LimitState.HOLDING, LimitState.LIMITING, LimitState.PAUSED)
 
 
 class UnknownPeriod(LookupError):
@@ -92,7 +98,15 @@ def _usage_of(account: Account, period: BillingPeriod, at: datetime) -> dict[str
         "outcomes": _outcomes(account, period),
         "thresholds": thresholds(period),
         "at_limit": at_limit(account, period),
+        "forecast": forecast_of(account, period, at, paused=paused)._asdict(),
     }
+
+
+def forecast_of(account: Account, period: BillingPeriod, at: datetime, *, paused: bool) -> Forecast:
+    """Where a period's count will stand at its end. `paused`: the account, by staff or as its trial has ended."""
+    closed = account.closed_at is not None and account.closed_at <= at
+    stands = paused or closed or period.limit_state in _STANDSTILLS
+    return forecast(curve(period, account.timezone), period.limit, local_day(at, account.timezone), stands=stands)
 
 
 def thresholds(period: BillingPeriod) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 Open and ended periods only. What it has already caused, as a mail or an upgrade, is not undone.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from accounts.audit import write_audit
@@ -14,7 +14,16 @@ from metering.catalogue import BY_CODE, SCORE_SET, ContactUnit, EventType, Reaso
 from metering.counting import CARRIED_IN, Counted
 from metering.facts import AccountFacts, Decision, PeriodFacts, StateKey
 from metering.limit_changes import reconsider
-from metering.models import BillingPeriod, Contact, Event, EventState, EventVoid, LimitState, PeriodState
+from metering.models import (
+    EVENT_UNIT,
+    BillingPeriod,
+    Contact,
+    Event,
+    EventState,
+    EventVoid,
+    LimitState,
+    PeriodState,
+)
 from metering.periods import period_at, recent_periods
 from metering.reactions import set_state
 from metering.record import record_changes
@@ -79,15 +88,15 @@ def _period_of(event: Event) -> BillingPeriod | None:
 def _take_back(it: Steered, event: Event, period: BillingPeriod) -> None:
     """Take a recorded event out of every count, reason and state."""
     decision, kind = Decision(), BY_CODE[event.type]
-    if kind.billable:
-        decision.events_by_kind[period.pk, event.connection_id, event.type] = -1
     facts = account_facts(it.account, it.subscription, it.clock)
+    if kind.billable:
+        decision.billable[period.pk, event.connection_id, event.type, _counted_on(event, facts)] = -1
     _take_from_day(event, facts)
     counted = load_counted(it.account.pk, [event.contact_id], [period.pk])
     unit = _unit_of(event, kind)
     if unit is not None:
         row = counted[period.pk, unit, event.contact_id]
-        _rebuild(row, event)
+        _rebuild(row, event, facts)
         decision.counted[id(row)] = row
     _end_state(it, decision, event)
     record_changes(it.account.pk, decision)
@@ -112,15 +121,28 @@ def _take_from_day(event: Event, facts: AccountFacts) -> None:
             event.account_id,
             event.connection_id,
             event.type,
-            datetime.fromordinal(facts.day_of(event.occurred_at)).date(),
+            date.fromordinal(facts.day_of(event.occurred_at)),
         ),
     )
+
+
+def _counted_on(event: Event, facts: AccountFacts) -> int:
+    """The day, an ordinal, that a billable event was counted on in its period; as above if the zone has changed."""
+    day = facts.day_of(event.counted_at or event.occurred_at)
+    [[nearest]] = sql.run(
+        """SELECT day FROM metering_countedday
+           WHERE account_id = %s AND period_id = %s AND unit = %s AND counted > 0
+           ORDER BY abs(day - (%s::date)), day LIMIT 1""",
+        (event.account_id, event.period_id, EVENT_UNIT, date.fromordinal(day)),
+    )
+    found: date = nearest
+    return found.toordinal()
 
 
 # The first of each connection and type gives all reasons, and the first of all is the first cause.
 _OTHERS = """
 SELECT DISTINCT ON (event.connection_id, event.type)
-       event.connection_id, event.type, event.occurred_at, link.key, event.key
+       event.connection_id, event.type, event.occurred_at, event.counted_at, link.key, event.key
 FROM metering_event AS event JOIN accounts_connection AS link ON link.id = event.connection_id
 WHERE event.account_id = %s AND event.contact_id = %s AND event.contact_id > 0 AND event.period_id = %s
   AND event.state = %s AND event.type = ANY(%s::smallint[]) AND event.id <> %s
@@ -129,7 +151,7 @@ ORDER BY event.connection_id, event.type, event.occurred_at, event.key COLLATE "
 """
 
 
-def _rebuild(row: Counted, event: Event) -> None:
+def _rebuild(row: Counted, event: Event, facts: AccountFacts) -> None:
     """The reasons and first cause of a contact, from its other events in the period and what was carried in."""
     types = [kind.code for kind in types_counting_for(row.unit)]
     others = sql.run(
@@ -146,10 +168,10 @@ def _rebuild(row: Counted, event: Event) -> None:
     )
     row.reasons = {link: [0, given[CARRIED_IN]] for link, given in row.reasons.items() if given[CARRIED_IN]}
     row.first = None
-    for link, code, at, source, key in others:
+    for link, code, at, counted_at, source, key in others:
         reason = BY_CODE[code].reason
         assert reason is not None  # noqa: S101 - a type that counts has one
-        row.give(link, reason, at, source, key, code)
+        row.give(link, reason, at, source, key, code, facts.day_of(counted_at or at))
 
 
 def _end_state(it: Steered, decision: Decision, event: Event) -> None:

@@ -12,7 +12,6 @@ from notifications.facts import Facts, TierFacts
 from notifications.words import UNITS, Unit, events, listed, moment, money, offer, plain, tier
 
 LONGEST_NAME_IN_SUBJECT: Final = 60
-LONGEST_NOTE: Final = 500
 
 _PER_CENT = re.compile(r"[%‰٪﹪％]|per\s?cent", re.IGNORECASE)
 
@@ -40,12 +39,6 @@ class _Mail:
     def when(self) -> str:
         """` on 1 December 2026, 00:00 (UTC)`, if it is known."""
         return f" on {moment(self.facts.at, self.facts.timezone)}" if self.facts.at else ""
-
-    @property
-    def note(self) -> str:
-        """` The reason given: …`, if one was."""
-        note = plain(self.facts.note, LONGEST_NOTE)
-        return f" The reason given: {note}{'' if note.endswith(('.', '!', '?', '…')) else '.'}" if note else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +237,7 @@ def _ways_back(facts: Facts) -> tuple[str, ...]:
 def _why_upgraded(mail: _Mail) -> str:
     facts = mail.facts
     if facts.reason != "limit_reached":
-        return f"Our team made this change.{mail.note}"
+        return "Our team made this change."
     lost = irreplaceable(facts)
     limit = "The limit" if facts.exceeded is None else f"The limit of {mail.unit.count(facts.exceeded)}"
     if lost and facts.why == "replayability":
@@ -253,7 +246,7 @@ def _why_upgraded(mail: _Mail) -> str:
             "the upgrade it would have been lost."
         )
     rule = "how the account was set up" if facts.why == "account" else f"the rule of the plan, {plain(facts.plan)}"
-    return f"{limit} was reached, and moving up is {rule}.{mail.note}"
+    return f"{limit} was reached, and moving up is {rule}."
 
 
 def _reached_already(mail: _Mail) -> str:
@@ -269,7 +262,7 @@ def _paused(mail: _Mail) -> _Said:
     facts = mail.facts
     by_staff = facts.reason == "paused_by_staff"
     first = (
-        f"Our team paused {mail.name}{mail.when}.{mail.note}"
+        f"Our team paused {mail.name}{mail.when}."
         if by_staff
         else f"{mail.name} has reached its limit and was paused{mail.when}."
     )
@@ -386,7 +379,7 @@ def _resumed(mail: _Mail) -> _Said:
     return _Said(
         "{name} is running again",
         (
-            Paragraph(f"{mail.name} was resumed{mail.when}.{because}{mail.note}"),
+            Paragraph(f"{mail.name} was resumed{mail.when}.{because}"),
             _figure(mail),
             Paragraph(f"{held} Data that was dropped during a pause does not come back; your usage shows the gaps."),
             *what_happens(facts),
@@ -467,7 +460,7 @@ def _opted_out(mail: _Mail) -> _Said:
         (
             Paragraph(
                 f"Automatic upgrades were switched off for {mail.name}{mail.when}. The account will not be moved up by "
-                f"itself any more.{mail.note}"
+                "itself any more."
             ),
             _figure(mail),
             *what_happens(facts),

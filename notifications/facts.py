@@ -61,7 +61,6 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True):
 
     at: datetime | None = None  # when it happened: the crossing, the pause, the upgrade …
     reason: str = ""  # a word: limit_reached, paused_by_staff, trial_ended; new_period, upgrade, settings, resume …
-    note: str = ""  # what a person gave as the reason
     exceeded: int | None = None  # upgraded by the limit: the limit that was exceeded, by an override perhaps
     before: TierFacts | None = None  # upgraded: the tier left; downgrade_lapsed: the tier that was asked for
     percents: list[int] = []  # upgraded: thresholds of the new limit that are reached already

@@ -120,7 +120,7 @@ class OneConnection(Endpoint):
     scopes: ClassVar = {"GET": Scope.OPERATE, "PUT": Scope.OPERATE}
 
     def get(self, request: Request, slug: str, key: str) -> Response:
-        return Response(_connection_row(connection_or_404(account_or_404(slug), key)))
+        return Response(connection_row(connection_or_404(account_or_404(slug), key)))
 
     def put(self, request: Request, slug: str, key: str) -> Response:
         account = account_or_404(slug)
@@ -129,7 +129,7 @@ class OneConnection(Endpoint):
             raise Problem.of_field("key", "bad_key", detail)
         given = fields.read_fields(request, ConnectionFields)
         connection, created = put_connection(account, key, given, actor=self.actor, now=timezone.now())
-        return Response(_connection_row(connection), status=201 if created else 200)
+        return Response(connection_row(connection), status=201 if created else 200)
 
 
 def _account_row(found: Overview) -> dict[str, Any]:
@@ -141,5 +141,5 @@ def _account_row(found: Overview) -> dict[str, Any]:
     return {"slug": found.account.slug, **settings, "state": found.state}
 
 
-def _connection_row(connection: Connection) -> dict[str, Any]:
+def connection_row(connection: Connection) -> dict[str, Any]:
     return {name: getattr(connection, name) for name in ("key", *_CONNECTION_FIELDS)}

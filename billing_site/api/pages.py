@@ -1,7 +1,7 @@
 """Lists in pages: `results`, `next`, `previous`, by cursor."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
 from django.core.signing import BadSignature, Signer
@@ -42,8 +42,7 @@ class Pages:
 
     def of[Row: Model](self, rows: QuerySet[Row], endpoint: Endpoint) -> Sequence[Row]:
         """The page that is asked for. Raises `Problem`: `out_of_range`, `bad_cursor`."""
-        self._address = endpoint.request.build_absolute_uri()
-        size = queries.whole_number(endpoint.query, "page_size", DEFAULT_PAGE_SIZE, least=1, most=MAX_PAGE_SIZE)
+        size = self._size(endpoint)
         cursor = self._read(endpoint.query.get("cursor"))
         if cursor.position is not None:
             rows = rows.filter(self._beyond(cursor.position, backwards=cursor.backwards))
@@ -58,9 +57,29 @@ class Pages:
         self._next = _Cursor(backwards=False, position=self._position(page[-1:])) if has_next else None
         return page
 
+    def of_days(self, first: date, last: date, endpoint: Endpoint) -> Sequence[date]:
+        """The page of a range of days. Raises `Problem`: `out_of_range`, `bad_cursor`."""
+        size = self._size(endpoint)
+        cursor = self._read(endpoint.query.get("cursor"))
+        days = range(first.toordinal(), last.toordinal() + 1)
+        if cursor.position is None:
+            page = days[:size]
+        elif cursor.backwards:
+            page = days[: max(cursor.position[0] - days.start, 0)][-size:]
+        else:
+            page = days[max(cursor.position[0] + 1 - days.start, 0) :][:size]
+        if page:
+            self._previous = _Cursor(backwards=True, position=list(page[:1])) if page[0] > days[0] else None
+            self._next = _Cursor(backwards=False, position=list(page[-1:])) if page[-1] < days[-1] else None
+        return [date.fromordinal(day) for day in page]
+
     def answer(self, results: Sequence[Any]) -> Response:
         """The page with the addresses of its neighbours."""
         return Response({"results": results, "next": self._link(self._next), "previous": self._link(self._previous)})
+
+    def _size(self, endpoint: Endpoint) -> int:
+        self._address = endpoint.request.build_absolute_uri()
+        return queries.whole_number(endpoint.query, "page_size", DEFAULT_PAGE_SIZE, least=1, most=MAX_PAGE_SIZE)
 
     def _beyond(self, position: Sequence[Any], *, backwards: bool) -> Q:
         """The rows beyond a position: `a > x or (a = x and (b > y or …))`; and `a >= x`, which an index understands."""

@@ -15,6 +15,7 @@ from billing_site.api.endpoint import Endpoint
 from billing_site.api.pages import PAGE_PARAMETERS, Pages
 from billing_site.api.problems import Problem, not_found
 from metering.attributes import Fault, read_time
+from metering.daily import daily
 from metering.models import BillingPeriod
 from metering.usage import (
     clock_of,
@@ -49,7 +50,7 @@ class Periods(Endpoint):
     def get(self, request: Request) -> Response:
         account = self.account_asked_about()
         pages = Pages(f"periods of {account.pk}", "-starts_at")
-        at = _opened(account)
+        at = opened(account)
         periods = BillingPeriod.objects.filter(account=account).select_related("subscription__tier__plan")
         rows: Sequence[Any] = [period_row(period, at) for period in pages.of(periods, self)]
         return pages.answer(rows)
@@ -67,8 +68,24 @@ class OnePeriod(Endpoint):
             starts_at = read_time(start)
         except Fault:
             raise not_found() from None
-        at = _opened(account)
+        at = opened(account)
         return Response(period_row(period_starting(account, starts_at), at))
+
+
+class Daily(Endpoint):
+    """What each whole local day of the account added, the oldest first; by default of the current billing period up to
+    today."""
+
+    scopes: ClassVar = {"GET": Scope.READ}
+    parameters: ClassVar = {"GET": ["account", "from", "to", *PAGE_PARAMETERS]}
+
+    def get(self, request: Request) -> Response:
+        asked = _days_asked(self.query)
+        account = self.account_asked_about()
+        first, last = _range(account, *asked)
+        pages = Pages(f"days of {account.pk}", "date")
+        days = pages.of_days(first, last, self)
+        return pages.answer(daily(account, days[0], days[-1]) if days else [])
 
 
 class ConnectionStatus(Endpoint):
@@ -81,17 +98,10 @@ class ConnectionStatus(Endpoint):
     parameters: ClassVar = {"GET": ["account", "from", "to"]}
 
     def get(self, request: Request, key: str) -> Response:
-        first, last = queries.day(self.query, "from"), queries.day(self.query, "to")
+        asked = _days_asked(self.query)
         account = self.account_asked_about()
         connection = connection_or_404(account, key)
-        if first is None or last is None:
-            default_first, default_last = _days_so_far(account)
-            first, last = first or default_first, last or default_last
-        if first > last:
-            raise Problem.of_field("from", "from_after_to", f"from ({first}) is after to ({last}).")
-        if (last - first).days + 1 > MOST_DAYS:
-            raise Problem.of_field("from", "too_many_days", f"At most {MOST_DAYS} days can be asked for.")
-        return Response(connection_status(connection, first, last))
+        return Response(connection_status(connection, *_range(account, *asked)))
 
 
 def connection_or_404(account: Account, key: str) -> Connection:
@@ -104,11 +114,28 @@ def connection_or_404(account: Account, key: str) -> Connection:
     return found
 
 
-def _opened(account: Account) -> datetime:
+def opened(account: Account) -> datetime:
     """The account's time, its current period being opened. Raises `AccountBusy`."""
     at = clock_of(account, timezone.now())
     ensure_current(account, at)
     return at
+
+
+def _days_asked(query: dict[str, str]) -> tuple[date | None, date | None]:
+    """The days `from` and `to` as they are asked for. Raises `Problem`: `bad_date`."""
+    return queries.day(query, "from"), queries.day(query, "to")
+
+
+def _range(account: Account, first: date | None, last: date | None) -> tuple[date, date]:
+    """A range of local days, where none is asked for the current billing period up to today. Raises `Problem`."""
+    if first is None or last is None:
+        default_first, default_last = _days_so_far(account)
+        first, last = first or default_first, last or default_last
+    if first > last:
+        raise Problem.of_field("from", "from_after_to", f"from ({first}) is after to ({last}).")
+    if (last - first).days + 1 > MOST_DAYS:
+        raise Problem.of_field("from", "too_many_days", f"At most {MOST_DAYS} days can be asked for.")
+    return first, last
 
 
 def _days_so_far(account: Account) -> tuple[date, date]:

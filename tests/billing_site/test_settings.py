@@ -161,6 +161,8 @@ def record(message: str, *args: object, **more: Any) -> logging.LogRecord:
         "/api/v1/usage/contacts/ann.o'hara+x@example.com",
         "/api/v1/usage/contacts/ann%40example.com?period=2026-11-01",
         "/api/v1/usage/contacts/4915112345678",
+        "/api/v1/usage/contacts/49151/ann/hara",
+        "/api/v1/usage/contacts/ig user?'ann' \"hara\" HTTP/1.1 49151",
         "/admin/metering/contact/?q=ann@example.com&p=1",
     ],
 )

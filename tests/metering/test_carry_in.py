@@ -89,10 +89,10 @@ def test_what_is_carried_in_stands_in_the_tallies_and_in_usage(acme: Account):
     answer = usage(acme, AN_HOUR_LATER)
 
     assert (answer["used"], answer["carried_in"], answer["new"]) == (2, 2, 0)
-    assert answer["by_reason"] == [{"reason": "contact_sync", "contacts": 2}]
+    assert answer["by_reason"] == [{"reason": "contact_sync", "contacts": 2, "only_here": 2}]
     assert answer["by_connection"] == [
-        {"connection": SYNC, "contacts": 2},
-        {"connection": SECOND_SYNC, "contacts": 1},
+        {"connection": SYNC, "contacts": 2, "only_here": 1},
+        {"connection": SECOND_SYNC, "contacts": 1, "only_here": 0},
     ]
     assert rows(ReasonSetTally, "reasons", "contacts", period__starts_at=DECEMBER) == [(1, 2)]
     assert rows(ConnectionTally, "connection__key", "contacts", "only_here", period__starts_at=DECEMBER) == [
@@ -255,8 +255,8 @@ def test_an_unmatched_of_the_last_minute_takes_its_contact_out_again(acme: Accou
     assert counted() == carried("bob")
     answer = usage(acme, AN_HOUR_LATER)
     assert (answer["used"], answer["carried_in"], answer["new"], answer["totals"]["active_contacts"]) == (1, 1, 0, 1)
-    assert answer["by_reason"] == [{"reason": "contact_sync", "contacts": 1}]
-    assert answer["by_connection"] == [{"connection": SYNC, "contacts": 1}]
+    assert answer["by_reason"] == [{"reason": "contact_sync", "contacts": 1, "only_here": 1}]
+    assert answer["by_connection"] == [{"connection": SYNC, "contacts": 1, "only_here": 1}]
     assert rows(ReasonSetTally, "contacts", period__starts_at=DECEMBER) == [1]
     assert rows(ConnectionTally, "contacts", "only_here", period__starts_at=DECEMBER) == [(1, 1)]
     assert counted(at("2026-11-01")) == [(person, ["contact_sync"], False) for person in ("ann", "bob")]
@@ -291,7 +291,7 @@ def test_a_contact_with_a_second_membership_stays_carried_in_by_that(acme: Accou
     happens(acme, "contact.unmatched", "ann", when="2026-11-30 23:59", now=AN_HOUR_LATER)
 
     assert counted() == carried("ann")
-    assert usage(acme, AN_HOUR_LATER)["by_connection"] == [{"connection": SECOND_SYNC, "contacts": 1}]
+    assert usage(acme, AN_HOUR_LATER)["by_connection"] == [{"connection": SECOND_SYNC, "contacts": 1, "only_here": 1}]
     happens(acme, "contact.unmatched", "ann", when="2026-11-30 23:59", now=AN_HOUR_LATER, source=SECOND_SYNC)
     assert counted() == []
 

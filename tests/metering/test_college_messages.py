@@ -15,6 +15,8 @@ from django.core.management import call_command
 from django_q.models import OrmQ
 
 from accounts.models import Account
+from metering.daily import curve
+from metering.forecast import forecast
 from metering.models import AccountMeter, BillingPeriod, Event, EventState, OutcomeTally
 from metering.reconcile import differences
 from notifications.models import Notification
@@ -116,6 +118,36 @@ def test_each_anniversary_period_counts_its_own_senders(college: Callable[..., A
         "15 Oct 2004 00:00": (270, 83),
     }
     assert not BillingPeriod.objects.filter(account=account).exclude(carried_in=0).exists()
+
+
+def forecasts(period: BillingPeriod) -> dict[int, int]:
+    """How far off the forecast of each morning of a period was, in per cent of what came, by the day of the month."""
+    whole = curve(period, "UTC")
+    used = period.active_contacts
+    off = {}
+    for day in range(1, (whole.last - whole.first).days + 2):
+        today = whole.first.replace(day=day)
+        so_far = whole._replace(days={of: number for of, number in whole.days.items() if of < today})
+        foreseen = forecast(so_far, None, today, stands=False).used_at_period_end
+        if foreseen is not None:
+            off[day] = round(100 * (foreseen - used) / used)
+    return off
+
+
+def test_how_far_off_the_forecasts_were_is_what_the_docs_say(college: Callable[..., Account], messages: Path) -> None:
+    """And from the twentieth on within 11 per cent."""
+    account = college(PeriodRule.CALENDAR_MONTH)
+    counted(messages, account)
+    periods = BillingPeriod.objects.filter(
+        account=account, starts_at__year=2004, starts_at__month__range=(5, 9)
+    ).order_by("starts_at")
+
+    months = {f"{period.starts_at:%B}": forecasts(period) for period in periods.select_related("subscription__tier")}
+
+    assert list(months) == ["May", "June", "July", "August", "September"]
+    rows = [f"| {day} | {' | '.join(f'{months[name].get(day, 0):+d} %' for name in months)} |" for day in range(8, 31)]
+    assert "\n".join(rows) in (ROOT / "docs" / "forecast.md").read_text()
+    assert all(abs(off) <= 11 for days in months.values() for day, off in days.items() if day >= 20)
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ CHECKED: dict[str, tuple[type[models.Model], list[dict[str, Any]]]] = {
     "notification_is_sent_exactly_when_it_says_so": (Notification, [{"state": "sent"}, {"sent_at": NOW}]),
     "crossed_where_it_says": (ThresholdCrossing, [{"used": 0}, {"percent": 0}, {"limit": 2, "percent": 80}]),
     "counted_for_a_reason": (CountedContact, [{"reasons": 0}, {"reasons": -1}]),
+    "counted_first_on_a_day": (CountedContact, [{"first_on": None}, {"first_at": None}]),
     "counted_reasons_are_per_connection": (
         CountedContact,
         [

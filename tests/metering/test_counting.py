@@ -14,6 +14,7 @@ from metering.counting import NOT_COUNTED, Counted, FirstCause, Standing, TallyC
 START = datetime(2026, 11, 1, tzinfo=UTC)
 SYNC, OPENED, SCORE = Reason.CONTACT_SYNC, Reason.EMAIL_OPENED, Reason.LEAD_SCORE
 MAILCHIMP, BREVO = 7, 9
+DAY = START.toordinal()
 
 
 def ann() -> Counted:
@@ -22,7 +23,8 @@ def ann() -> Counted:
 
 def give(row: Counted, connection: int, reason: Reason, *, hour: int = 1, source: str = "s", key: str = "e") -> bool:
     """An event of an hour of the first day gives a reason."""
-    return row.give(connection, reason, START + timedelta(hours=hour), source, key, 11)
+    at = START + timedelta(hours=hour)
+    return row.give(connection, reason, at, source, key, 11, at.toordinal())
 
 
 def test_a_contact_keeps_every_reason_on_every_connection():
@@ -33,7 +35,7 @@ def test_a_contact_keeps_every_reason_on_every_connection():
     give(row, MAILCHIMP, SYNC, hour=4)
 
     assert row.reasons == {MAILCHIMP: [OPENED | SYNC, 0], BREVO: [SYNC, 0]}
-    assert row.standing() == Standing(OPENED | SYNC, frozenset({MAILCHIMP, BREVO}), carried_in=False)
+    assert row.standing() == Standing(OPENED | SYNC, frozenset({MAILCHIMP, BREVO}), carried_in=False, new_on=DAY)
 
 
 def test_an_event_that_adds_nothing_changes_nothing():
@@ -50,7 +52,7 @@ def test_an_earlier_event_changes_the_first_cause_alone():
 
     assert give(row, MAILCHIMP, OPENED, hour=1, key="early")
     assert row.standing() == standing
-    assert row.first == FirstCause(START + timedelta(hours=1), "s", "early", 11)
+    assert row.first == FirstCause(START + timedelta(hours=1), "s", "early", 11, DAY)
 
 
 CAUSES = st.lists(
@@ -66,7 +68,7 @@ def test_the_first_cause_is_the_smallest_time_source_and_id_in_any_order(causes:
         give(row, MAILCHIMP, OPENED, hour=hour, source=source, key=key)
 
     hour, source, key = min(causes)
-    assert row.first == FirstCause(START + timedelta(hours=hour), source, key, 11)
+    assert row.first == FirstCause(START + timedelta(hours=hour), source, key, 11, DAY)
 
 
 def test_a_contact_that_is_only_carried_in_has_no_first_cause():
@@ -75,7 +77,7 @@ def test_a_contact_that_is_only_carried_in_has_no_first_cause():
     row.carry(MAILCHIMP, SYNC, holds=True)
 
     assert row.first is None
-    assert row.standing() == Standing(SYNC, frozenset({MAILCHIMP}), carried_in=True)
+    assert row.standing() == Standing(SYNC, frozenset({MAILCHIMP}), carried_in=True, new_on=None)
 
 
 def test_a_corrected_carry_in_takes_its_own_reason_away_and_no_other():
@@ -90,7 +92,7 @@ def test_a_corrected_carry_in_takes_its_own_reason_away_and_no_other():
 
     assert row.reasons == {MAILCHIMP: [OPENED, 0], BREVO: [0, SCORE]}
     row.carry(BREVO, SCORE, holds=False)
-    assert row.standing() == Standing(OPENED, frozenset({MAILCHIMP}), carried_in=False)
+    assert row.standing() == Standing(OPENED, frozenset({MAILCHIMP}), carried_in=False, new_on=DAY)
 
 
 def test_a_contact_without_a_reason_left_does_not_count():
@@ -109,7 +111,7 @@ def test_a_reason_that_an_event_gave_stays_when_the_carry_in_proves_wrong():
 
     row.carry(MAILCHIMP, SYNC, holds=False)
 
-    assert row.standing() == Standing(SYNC, frozenset({MAILCHIMP}), carried_in=False)
+    assert row.standing() == Standing(SYNC, frozenset({MAILCHIMP}), carried_in=False, new_on=DAY)
 
 
 def changes_of(*rows: Counted) -> dict[str, dict[Any, Any]]:

@@ -291,7 +291,7 @@ def test_what_is_not_stored_leaves_nothing_behind():
 
     assert (decision.events, decision.new_contacts, counted(decision)) == ([], {}, [])
     assert (decision.members, decision.scores, decision.engaged) == ({}, {}, {})
-    assert (dict(decision.events_by_kind), dict(decision.events_by_day), state.contacts) == ({}, {}, {})
+    assert (dict(decision.billable), dict(decision.events_by_day), state.contacts) == ({}, {}, {})
 
 
 # --- Late ------------------------------------------------------------------------------------------------------------
@@ -302,7 +302,7 @@ def test_a_late_event_is_stored_and_not_counted():
 
     assert outcomes(decision) == ["late"]
     assert [(row.contact, row.period_id) for row in decision.events] == [(-1, None)]
-    assert (counted(decision), dict(decision.events_by_kind), dict(decision.events_by_day)) == ([], {}, {})
+    assert (counted(decision), dict(decision.billable), dict(decision.events_by_day)) == ([], {}, {})
 
 
 def test_a_late_event_changes_the_state_all_the_same():
@@ -345,7 +345,8 @@ def test_a_recorded_event_counts_in_each_unit_as_its_type_says(name: str):
     decision = run(acme(), event(type=name, data=data))
 
     assert outcomes(decision) == ["recorded"]
-    assert dict(decision.events_by_kind) == ({(11, SYNC.id, kind.code): 1} if kind.billable else {})
+    [(_, day, _)] = decision.events_by_day
+    assert dict(decision.billable) == ({(11, SYNC.id, kind.code, day): 1} if kind.billable else {})
     assert list(decision.events_by_day.values()) == [1]
     assert counted(decision) == ([] if kind.unit is None else [(11, kind.unit, -1, {SYNC.id: [kind.reason, 0]})])
 
@@ -357,7 +358,7 @@ def test_one_trigger_with_two_events_is_two_billable_events_and_one_contact():
         event(type="contact.created_in_crm", subject="ann@example.com"),
     )
 
-    assert sum(decision.events_by_kind.values()) == 2
+    assert sum(decision.billable.values()) == 2
     assert counted(decision) == [(11, ACTIVE, -1, {SYNC.id: [Reason.FORM_SUBMITTED | Reason.CONTACT_SYNC, 0]})]
 
 
@@ -413,7 +414,7 @@ def test_a_known_contact_is_found_through_its_address_and_a_new_one_is_made_once
 
 def test_an_event_that_adds_no_reason_changes_no_counted_contact():
     ann = Counted(11, ACTIVE, 100, {SYNC.id: [Reason.EMAIL_OPENED, 0]})
-    ann.give(SYNC.id, Reason.EMAIL_OPENED, NOVEMBER, SYNC.key, "evt-0", 11)
+    ann.give(SYNC.id, Reason.EMAIL_OPENED, NOVEMBER, SYNC.key, "evt-0", 11, NOVEMBER.toordinal())
     state = acme(contacts={"ann@example.com": 100}, counted={(11, ACTIVE, 100): ann})
 
     decision = run(state, event(subject="ann@example.com"))
@@ -564,7 +565,7 @@ def test_a_contact_that_proves_to_have_been_a_member_is_added():
 
 def test_another_reason_keeps_the_contact_that_proves_to_have_left():
     rows = carried(Reason.CONTACT_SYNC)
-    rows[12, ACTIVE, 100].give(SYNC.id, Reason.EMAIL_OPENED, DECEMBER, SYNC.key, "evt-1", 11)
+    rows[12, ACTIVE, 100].give(SYNC.id, Reason.EMAIL_OPENED, DECEMBER, SYNC.key, "evt-1", 11, DECEMBER.toordinal())
     member = Register(Transition(NOW, "evt-0", holds=True))
     state = december(members={(100, SYNC.id): member}, counted=rows)
 

@@ -309,10 +309,13 @@ def test_closing_freezes_totals_breakdown_and_a_checksum(acme: Account):
     assert (closed.state, closed.closed_at, closed.checksum) == ("closed", at("2026-12-02 07:00"), checksum(closed))
     assert len(closed.checksum) == 64
     assert closed.breakdown == {
-        "by_reason": [{"reason": "contact_sync", "contacts": 1}, {"reason": "email_opened", "contacts": 1}],
+        "by_reason": [
+            {"reason": "contact_sync", "contacts": 1, "only_here": 0},
+            {"reason": "email_opened", "contacts": 1, "only_here": 0},
+        ],
         "by_connection": [
-            {"connection": "hubspot-brevo", "contacts": 1},
-            {"connection": "pipedrive-mailchimp", "contacts": 1},
+            {"connection": "hubspot-brevo", "contacts": 1, "only_here": 0},
+            {"connection": "pipedrive-mailchimp", "contacts": 1, "only_here": 0},
         ],
     }
     assert closed.breakdown == breakdown(closed, "active_contacts")

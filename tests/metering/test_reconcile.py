@@ -19,6 +19,7 @@ from metering.models import (
     ConnectionDay,
     ConnectionTally,
     CountedContact,
+    CountedDay,
     Event,
     EventTally,
     LeadScore,
@@ -37,6 +38,7 @@ NOVEMBER, DECEMBER, JANUARY = (
 DERIVED: tuple[type[models.Model], ...] = (
     BillingPeriod,
     CountedContact,
+    CountedDay,
     EventTally,
     ReasonSetTally,
     ConnectionTally,
@@ -105,6 +107,8 @@ BY_CONNECTION = "contacts by connection"
 TOTALS = "totals of periods"
 DAYS = "events by connection and type over all days"
 KNOWN = "contacts known"
+NEW_BY_DAY = "new contacts by day"
+BILLED_BY_DAY = "billable events over the days of periods"
 
 # what was damaged | which checks find it
 DAMAGE: dict[str, tuple[Callable[[], object], set[str]]] = {
@@ -143,6 +147,10 @@ DAMAGE: dict[str, tuple[Callable[[], object], set[str]]] = {
     ),
     "a day too high": (lambda: ConnectionDay.objects.filter(type=42).update(events=2), {DAYS}),
     "a day that is missing": (lambda: ConnectionDay.objects.filter(type=42).delete(), {DAYS}),
+    "a day of new contacts too high": (lambda: november(CountedDay, unit=1).update(counted=9), {NEW_BY_DAY}),
+    "a day of new contacts that is missing": (lambda: november(CountedDay, unit=2).delete(), {NEW_BY_DAY}),
+    "a day of billable events too low": (lambda: november(CountedDay, unit=0).update(counted=0), {BILLED_BY_DAY}),
+    "a day of billable events that is missing": (lambda: november(CountedDay, unit=0).delete(), {BILLED_BY_DAY}),
     "a number of known contacts too high": (
         lambda: AccountMeter.objects.update(contacts_known=F("contacts_known") + 1),
         {KNOWN},
@@ -151,25 +159,25 @@ DAMAGE: dict[str, tuple[Callable[[], object], set[str]]] = {
     "a first cause of another id": (lambda: counted("ann").update(first_key="evt-0"), {FIRST}),
     "a first cause of another type": (lambda: counted("ann").update(first_type=20), {FIRST}),
     "a first cause that is missing": (
-        lambda: counted("ann").update(first_at=None, first_key="", first_source="", first_type=None),
-        {FIRST},
+        lambda: counted("ann").update(first_at=None, first_key="", first_source="", first_type=None, first_on=None),
+        {FIRST, NEW_BY_DAY},
     ),
     "a set of reasons that its places do not give": (
         lambda: counted("bob").update(reasons=1 << 9),
         {SETS, BY_SET},
     ),
-    "a mark of being carried in": (lambda: counted("bob").update(carried_in=True), {SETS, TOTALS}),
+    "a mark of being carried in": (lambda: counted("bob").update(carried_in=True), {SETS, TOTALS, NEW_BY_DAY}),
     "a reason that no event gave": (
         lambda: counted("bob").update(event_reasons=[1 << 10 | 1], reasons=1 << 10 | 1),
         {REASONS, BY_SET},
     ),
     "a contact that does not count though it should": (
         lambda: counted("bob").delete(),
-        {REASONS, BY_SET, BY_CONNECTION, TOTALS},
+        {REASONS, BY_SET, BY_CONNECTION, TOTALS, NEW_BY_DAY},
     ),
     "a contact that counts though no event says so": (
         lambda: CountedContact.objects.bulk_create([_copy(counted("bob").get(), unit=2)]),
-        {REASONS, FIRST, BY_SET, BY_CONNECTION, TOTALS},
+        {REASONS, FIRST, BY_SET, BY_CONNECTION, TOTALS, NEW_BY_DAY},
     ),
     "a contact that is marked as carried in by nothing": (
         lambda: CountedContact.objects.bulk_create([_copy(counted("bob").get(), unit=2, carried_in=True)]),
@@ -177,7 +185,7 @@ DAMAGE: dict[str, tuple[Callable[[], object], set[str]]] = {
     ),
     "an event that is gone": (
         lambda: Event.objects.filter(type=15).delete(),
-        {REASONS, FIRST, EVENTS, TOTALS, DAYS},
+        {REASONS, FIRST, EVENTS, TOTALS, DAYS, BILLED_BY_DAY},
     ),
 }
 
@@ -216,6 +224,8 @@ def test_every_check_finds_some_damage():
         TOTALS,
         DAYS,
         KNOWN,
+        NEW_BY_DAY,
+        BILLED_BY_DAY,
     }
 
 

@@ -78,16 +78,16 @@ def test_usage_of_a_plan_that_charges_by_active_contacts(acme: Account):
         "carried_in": 0,
         "new": 3,
         "by_reason": [
-            {"reason": "contact_sync", "contacts": 1},
-            {"reason": "email_clicked", "contacts": 1},
-            {"reason": "email_opened", "contacts": 1},
-            {"reason": "web_visit", "contacts": 1},
+            {"reason": "contact_sync", "contacts": 1, "only_here": 0},
+            {"reason": "email_clicked", "contacts": 1, "only_here": 1},
+            {"reason": "email_opened", "contacts": 1, "only_here": 0},
+            {"reason": "web_visit", "contacts": 1, "only_here": 1},
         ],
         "by_connection": [
-            {"connection": "mailchimp-pipedrive", "contacts": 2},
-            {"connection": "hubspot-brevo", "contacts": 1},
-            {"connection": "pipedrive-mailchimp", "contacts": 1},
-            {"connection": "website", "contacts": 1},
+            {"connection": "mailchimp-pipedrive", "contacts": 2, "only_here": 1},
+            {"connection": "hubspot-brevo", "contacts": 1, "only_here": 0},
+            {"connection": "pipedrive-mailchimp", "contacts": 1, "only_here": 0},
+            {"connection": "website", "contacts": 1, "only_here": 1},
         ],
         "totals": {"app_connector_events": 4, "active_contacts": 3, "activated_contacts": 2},
         "contacts_known": 5,
@@ -103,6 +103,7 @@ def test_usage_of_a_plan_that_charges_by_active_contacts(acme: Account):
                 {"connection": "website", "replayable": False},
             ],
         },
+        "forecast": {"used_at_period_end": 3, "limit_reached_on": None},
     }
 
 
@@ -143,10 +144,10 @@ def test_usage_of_a_plan_that_charges_by_activated_contacts(globex: Account):
     assert (answer["plan"], answer["tier"], answer["unit"]) == ("social", "free", "activated_contacts")
     assert (answer["used"], answer["limit"], answer["percent"], answer["remaining"]) == (2, 100, 2, 98)
     assert answer["by_reason"] == [
-        {"reason": "ai_reply", "contacts": 1},
-        {"reason": "scenario_run", "contacts": 1},
+        {"reason": "ai_reply", "contacts": 1, "only_here": 1},
+        {"reason": "scenario_run", "contacts": 1, "only_here": 1},
     ]
-    assert answer["by_connection"] == [{"connection": "website", "contacts": 2}]
+    assert answer["by_connection"] == [{"connection": "website", "contacts": 2, "only_here": 2}]
     assert answer["period"]["start"] == datetime(2026, 10, 31, 23, tzinfo=UTC)
 
 

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.apps import apps
 from django.db import connection
@@ -17,6 +18,7 @@ from metering.models import (
     BillingPeriod,
     Contact,
     CountedContact,
+    CountedDay,
     LeadScore,
     OutcomeTally,
     SyncMember,
@@ -110,6 +112,9 @@ def _check_period(period: BillingPeriod, should_be: Expected) -> None:
         **{unit: len(counts) for unit, counts in people.items()},
     }
     for unit, counts in people.items():
+        zone = ZoneInfo(period.account.timezone)
+        new = [count.first[0].astimezone(zone).date() for count in counts if count.first and not count.carried]
+        assert days_of(period, unit) == Counter(new)
         places = [count.given | count.carried for count in counts]
         assert breakdown_in(period, unit) == (
             Counter(reason for place in places for reason in {reason for _, reason in place}),
@@ -121,6 +126,13 @@ def _check_period(period: BillingPeriod, should_be: Expected) -> None:
         by_type[kind] += events
         by_source[source] += events
     assert breakdown_in(period, EVENT_UNIT) == (by_type, by_source)
+
+
+def days_of(period: BillingPeriod, unit: str) -> Counter[date]:
+    """What each local day added to a period's count in a unit."""
+    code = {EVENT_UNIT: 0, ACTIVE: 1, ACTIVATED: 2}[unit]
+    days = CountedDay.objects.filter(account_id=period.account_id, period=period, unit=code)
+    return Counter({day: counted for day, counted in days.values_list("day", "counted") if counted})
 
 
 def breakdown_in(period: BillingPeriod, unit: str) -> tuple[Counter[str], Counter[str]]:
@@ -156,6 +168,8 @@ def check_books(account: Account) -> None:
         for unit, used in [(1, period.active_contacts), (2, period.activated_contacts)]:
             contacts = counted.filter(unit=unit).values_list("contact", flat=True)
             assert used == len(contacts) == len(set(contacts)) <= known
+        new = totals(period) | {ACTIVE: period.active_contacts - period.carried_in}
+        assert {unit: days_of(period, unit).total() for unit in new} == new
         assert period.carried_in <= period.active_contacts
 
 

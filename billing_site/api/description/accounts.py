@@ -12,6 +12,7 @@ from billing_site.api.accounts import (
     OneConnection,
     UsageLink,
 )
+from billing_site.api.connections import Connections
 from billing_site.api.description import problems
 from billing_site.api.description.forms import schema_of
 from billing_site.api.description.operation import Body, Link, Operation, object_of
@@ -117,6 +118,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Connection": _row(
         "A connection.", {"key": connection_key("What it is called in addresses and events.")}, _CONNECTION_SETTINGS, {}
     ),
+    "ConnectionPage": page_of("Connection", "connections by key."),
     "Nothing": schema_of(NoFields, {}),
     "UsageLink": record(
         "A link to the usage page.",
@@ -272,6 +274,19 @@ OPERATIONS: Final = {
             "Who, and perhaps why.",
         ),
         locks=True,
+    ),
+    (Connections, "GET"): Operation(
+        id="listConnections",
+        tag=TAG_OF_CONNECTIONS,
+        summary="List the connections of an account",
+        text="Their settings, by key.",
+        answers={200: ("ConnectionPage", "A page of connections.")},
+        links=[
+            Link(
+                "getConnectionStatus",
+                {"account": "$request.query.account", "key": "$response.body#/results/0/key"},
+            )
+        ],
     ),
     (OneConnection, "GET"): Operation(
         id="getConnection",

@@ -9,14 +9,19 @@ from billing_site.api.description.values import (
     day,
     instant,
     number,
+    one_of,
     slug,
     text,
     yes_or_no,
 )
+from billing_site.api.description.words import REASONS
 
 IN_PATH: Final[Mapping[str, Schema]] = {
     "slug": slug("The slug of the account."),
     "key": connection_key("The key of the connection."),
+    "subject": text(
+        "Any mail address or channel user id of the contact, escaped as addresses need it.", "ann@example.com"
+    ),
     "start": instant(
         "The whole `start` of the billing period, as a row of the periods has it.", "2026-11-01T00:00:00Z"
     ),
@@ -26,10 +31,14 @@ IN_QUERY: Final[Mapping[str, Schema]] = {
     "account": slug(
         "The slug of the account that is asked about. An operator key must name one; an account key may name its own."
     ),
+    "connection": connection_key("Only what this connection gives a reason for."),
     "cursor": text("Where in the list the page begins: part of the addresses `next` and `previous`.", "W3RydWVd:…"),
     "dry_run": {**yes_or_no("Answer as if, and write nothing.", False), "default": False},
     "from": day("The first local day, inclusive. By default the day on which the current period began.", "2026-11-01"),
+    "period": instant("The `start` of the billing period. By default the current one.", "2026-11-01T00:00:00Z"),
     "page_size": {**number("How many rows a page has.", 100, least=1, maximum=1_000), "default": 100},
+    "reason": one_of("Only what counts for this reason.", "email_opened", REASONS),
+    "refused": yes_or_no("Only contacts that a destination refuses at present, or only others.", True),
     "to": day("The last local day, inclusive. By default today. At most 400 days can be asked for.", "2026-11-30"),
 }
 

@@ -39,6 +39,7 @@ CODES: Final[Mapping[int, Mapping[str, str]]] = {
         "unknown_choice": "It is not one of the words that are allowed.",
         "unknown_field": "There is no such field.",
         "unknown_parameter": "There is no such query parameter.",
+        "unknown_reason": "There is no such reason for which a contact counts.",
         "unknown_plan": "There is no such plan.",
         "unknown_tier": "The plan has no such tier, or trial tiers alone: name one.",
         "unknown_timezone": "It is no time zone of the tz database.",
@@ -85,10 +86,14 @@ OF_EVERY_REQUEST: Final = {
 }  # fmt: skip
 OF_PARAMETERS: Final[Mapping[str, Collection[str]]] = {
     "account": ["account_required", "not_found"],
+    "connection": ["not_found"],
     "cursor": ["bad_cursor"],
     "dry_run": ["bad_switch"],
     "from": ["bad_date"],
     "page_size": ["out_of_range"],
+    "period": ["bad_time", "not_found"],
+    "reason": ["unknown_reason"],
+    "refused": ["bad_switch"],
     "to": ["bad_date"],
 }
 OF_EVERY_BODY: Final = {

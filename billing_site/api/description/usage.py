@@ -19,7 +19,7 @@ from billing_site.api.description.values import (
     yes_or_no,
 )
 from billing_site.api.description.words import ACTIONS, OUTCOMES, REASONS, STATE, STATES, TYPES, UNIT, UNITS
-from billing_site.api.usage import ConnectionStatus, OnePeriod, Periods, Usage
+from billing_site.api.usage import ConnectionStatus, Daily, OnePeriod, Periods, Usage
 from metering.limits import THRESHOLDS
 from metering.models import PeriodState
 
@@ -50,6 +50,7 @@ _TOTALS: Final = record(
 _CONNECTION: Final = text("The key of the connection.", "pipedrive-mailchimp")
 _REASON: Final = one_of("Why they count.", "contact_sync", REASONS)
 _CONTACTS: Final = number("Contacts that count for this; a contact may stand in several rows.", 640)
+_ONLY_HERE: Final = number("Contacts of these that would not count without it.", 410)
 _EVENTS: Final = number("Billable events; the rows sum up to `used`.", 1_930)
 _TYPE: Final = one_of("The type of the events.", "engagement.email_opened", TYPES)
 _BY_TYPE: Final = tally("Events by type.", {"engagement.email_opened": 31, "contact.matched": 4}, TYPES)
@@ -88,7 +89,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
                 "Where the number comes from, the largest first: contacts by reason, or events by type.",
                 either(
                     "A reason or a type.",
-                    record("Contacts by reason.", {"reason": _REASON, "contacts": _CONTACTS}),
+                    record("Contacts by reason.", {"reason": _REASON, "contacts": _CONTACTS, "only_here": _ONLY_HERE}),
                     record("Events by type.", {"type": _TYPE, "events": _EVENTS}),
                 ),
             ),
@@ -96,7 +97,10 @@ SCHEMAS: Final[dict[str, Schema]] = {
                 "Where the number comes from, the largest first: contacts or events by connection.",
                 either(
                     "A connection.",
-                    record("Contacts of a connection.", {"connection": _CONNECTION, "contacts": _CONTACTS}),
+                    record(
+                        "Contacts of a connection.",
+                        {"connection": _CONNECTION, "contacts": _CONTACTS, "only_here": _ONLY_HERE},
+                    ),
                     record("Events of a connection.", {"connection": _CONNECTION, "events": _EVENTS}),
                 ),
             ),
@@ -123,6 +127,20 @@ SCHEMAS: Final[dict[str, Schema]] = {
                         ),
                     },
                 ),
+            ),
+            "forecast": record(
+                "Where the count will stand at the end of the period, by its own curve.",
+                {
+                    "used_at_period_end": or_null(
+                        number("How much will be counted, in the unit of the plan, if all goes on as it does.", 960),
+                        "too early to tell, in the first week",
+                    ),
+                    "limit_reached_on": or_null(
+                        day("The local day on which the limit is or was reached.", "2026-11-29"),
+                        "not in this period, or too early to tell",
+                        example_is_null=True,
+                    ),
+                },
             ),
             "at_limit": record(
                 "What happens at the limit, and what decides it.",
@@ -151,6 +169,20 @@ SCHEMAS: Final[dict[str, Schema]] = {
             ),
         },
     ),
+    "Day": record(
+        "What a local day added.",
+        {
+            "date": day("The local day."),
+            "new_counted": number(
+                "What it added to the count, in the unit of the plan, by the first cause; what was carried in is in no "
+                "day.",
+                9,
+            ),
+            "events": number("Recorded events.", 35),
+            "by_type": _BY_TYPE,
+        },
+    ),
+    "DayPage": page_of("Day", "local days, the oldest first."),
     "Period": record(
         "A billing period.",
         {
@@ -208,6 +240,14 @@ OPERATIONS: Final = {
         answers={200: ("Usage", "The usage.")},
         locks=True,
         links=[Link("getPeriod", {"account": "$response.body#/account", "start": "$response.body#/period/start"})],
+    ),
+    (Daily, "GET"): Operation(
+        id="listDays",
+        tag=TAG,
+        summary="See the usage day by day",
+        text="What each whole local day added, the oldest first. The days of a period sum up to its `new`.",
+        answers={200: ("DayPage", "A page of days.")},
+        refuses=["from_after_to", "too_many_days"],
     ),
     (Periods, "GET"): Operation(
         id="listPeriods",

@@ -61,14 +61,14 @@ def test_usage_tells_how_much_of_what_and_why(acme: Account, acme_caller: Caller
         "carried_in": 0,
         "new": 2,
         "by_reason": [
-            {"reason": "contact_sync", "contacts": 1},
-            {"reason": "form_submitted", "contacts": 1},
-            {"reason": "web_visit", "contacts": 1},
+            {"reason": "contact_sync", "contacts": 1, "only_here": 0},
+            {"reason": "form_submitted", "contacts": 1, "only_here": 0},
+            {"reason": "web_visit", "contacts": 1, "only_here": 1},
         ],
         "by_connection": [
-            {"connection": "mailchimp-pipedrive", "contacts": 1},
-            {"connection": "pipedrive-mailchimp", "contacts": 1},
-            {"connection": "website", "contacts": 1},
+            {"connection": "mailchimp-pipedrive", "contacts": 1, "only_here": 0},
+            {"connection": "pipedrive-mailchimp", "contacts": 1, "only_here": 0},
+            {"connection": "website", "contacts": 1, "only_here": 1},
         ],
         "totals": {"app_connector_events": 1, "active_contacts": 2, "activated_contacts": 1},
         "contacts_known": 3,
@@ -84,6 +84,7 @@ def test_usage_tells_how_much_of_what_and_why(acme: Account, acme_caller: Caller
                 {"connection": "website", "replayable": False},
             ],
         },
+        "forecast": {"used_at_period_end": 2, "limit_reached_on": None},
     }
 
 
