@@ -273,6 +273,7 @@ OPERATIONS: Final = {
             {"By address": {"subject": "ann@example.com", "reason": "asked on 22 November"}},
             "Who, and perhaps why.",
         ),
+        refuses=["bad_address"],
         locks=True,
     ),
     (Connections, "GET"): Operation(
