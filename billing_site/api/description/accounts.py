@@ -172,11 +172,17 @@ _AFTER_ACCOUNT: Final = [
     Link("putAccount", _OF_ACCOUNT),
     Link("putConnection", _OF_ACCOUNT),
     Link("makeUsageLink", _OF_ACCOUNT),
-    Link("pauseAccount", _OF_ACCOUNT),
-    Link("resumeAccount", _OF_ACCOUNT),
+    *(Link(each, _OF_ACCOUNT) for each in ("pauseAccount", "resumeAccount", "upgradeAccount", "downgradeAccount")),
+    *(Link(each, _OF_ACCOUNT) for each in ("replayHeld", "closeAccount", "eraseContact")),
     Link("getUsage", _ASKED),
     Link("listPeriods", _ASKED),
+    Link("listDays", _ASKED),
+    Link("listContacts", _ASKED),
+    Link("listConnections", _ASKED),
     Link("listSubscriptions", _ASKED),
+    Link("listNotifications", _ASKED),
+    Link("listGaps", _ASKED),
+    Link("listHeld", _ASKED),
 ]
 _OF_CONNECTION: Final = {"slug": "$request.path.slug", "key": "$request.path.key"}
 _AFTER_CONNECTION: Final = [
