@@ -76,7 +76,7 @@ def address(world: list[Account]) -> Iterator[str]:
 
 def schemathesis(address: str, key: str, *options: str) -> subprocess.CompletedProcess[str]:
     command = [
-        Path(sys.executable).with_name("st"),
+        str(Path(sys.executable).with_name("st")),
         f"--config-file={CONFIGURATION}",
         "run",
         str(FILE),
