@@ -49,6 +49,7 @@ INSTALLED_APPS = [
     "jobs",
     "plans",
     "notifications",
+    "webhooks",
     "metering",
     "billing_site",
 ]

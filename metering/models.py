@@ -10,7 +10,7 @@ from django.db.models.lookups import GreaterThanOrEqual
 
 from accounts.models import Account, Connection
 from accounts.tenancy import OfAccount, SameAccountForeignKey
-from metering.catalogue import ContactUnit
+from metering.catalogue import ContactUnit, Reason
 from notifications.models import Notification
 from plans.models import Subscription, TsTzRange
 
@@ -266,6 +266,14 @@ class CountedContact(GrowingTable):
                 condition=Q(connections__len__gte=1)
                 & Q(connections__len=F("event_reasons__len"))
                 & Q(connections__len=F("carried_reasons__len")),
+            ),
+        ]
+        indexes: ClassVar = [
+            # Whom a carried-in score alone makes count: what if scores expired sooner.
+            models.Index(
+                fields=["account", "period"],
+                name="counted_by_a_score_alone",
+                condition=Q(unit=ContactUnit.ACTIVE.value, reasons=Reason.LEAD_SCORE.value, first_at__isnull=True),
             ),
         ]
 

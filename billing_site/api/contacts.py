@@ -1,7 +1,10 @@
-"""Who counts and why: the counted contacts of a period, and one contact over all periods."""
+"""Who counts and why: the counted contacts of a period, in pages or as a file, and one contact over all periods."""
 
+from collections.abc import Iterator
+from itertools import chain, islice
 from typing import ClassVar, Final
 
+from django.http import StreamingHttpResponse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -14,6 +17,7 @@ from billing_site.api.usage import connection_or_404, opened
 from metering.attributes import Fault, read_time
 from metering.catalogue import REASON_BY_LABEL, Reason
 from metering.counted import Wanted, contact_rows, counted_in, why
+from metering.export import contacts_as_csv, file_name
 from metering.models import BillingPeriod
 from metering.periods import current_period
 from metering.usage import UnknownPeriod, period_starting
@@ -62,6 +66,26 @@ class Contacts(_OfAPeriod):
         pages = Pages(f"contacts of {account.pk} in {period.pk}", "contact_id")
         page = pages.of(counted_in(period, wanted), self)
         return pages.answer(contact_rows(account.pk, page))
+
+
+class Export(_OfAPeriod):
+    """The counted contacts of a period as a file."""
+
+    parameters: ClassVar = {"GET": _WHICH}
+
+    def get(self, request: Request) -> StreamingHttpResponse:
+        account = self.account_asked_about()
+        wanted, period = self.wanted(account), self.period(account)
+        lines = _begun(contacts_as_csv(period, wanted))
+        name = file_name(account.slug, period)
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _begun(lines: Iterator[str]) -> Iterator[str]:
+    """The same lines, the first contacts of them read already: what fails there can still be answered as an error."""
+    begun = list(islice(lines, 2))
+    return chain(begun, lines)
 
 
 class OneContact(Endpoint):

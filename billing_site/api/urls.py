@@ -4,13 +4,14 @@ from django.urls import path
 
 from billing_site.api.accounts import Accounts, OneAccount, OneConnection, UsageLink
 from billing_site.api.connections import Connections
-from billing_site.api.contacts import Contacts, OneContact
+from billing_site.api.contacts import Contacts, Export, OneContact
 from billing_site.api.docs import Docs, Schema
 from billing_site.api.events import Events
 from billing_site.api.ledgers import Gaps, Held, Notifications, Plans, Subscriptions
 from billing_site.api.people import EraseContact, Members, VoidEvent
 from billing_site.api.steering import Close, Downgrade, Pause, Replay, Resume, Upgrade
 from billing_site.api.usage import ConnectionStatus, Daily, OnePeriod, Periods, Usage
+from billing_site.api.what_if import WhatIf
 
 urlpatterns = [
     path("events", Events.as_view()),
@@ -30,6 +31,8 @@ urlpatterns = [
     path("usage/periods/<str:start>", OnePeriod.as_view()),
     path("usage/contacts", Contacts.as_view()),
     path("usage/contacts/<path:subject>", OneContact.as_view()),  # a channel user id may hold slashes
+    path("usage/export", Export.as_view()),
+    path("usage/what-if", WhatIf.as_view()),
     path("connections", Connections.as_view()),
     path("connections/<str:key>/status", ConnectionStatus.as_view()),
     path("subscription", Subscriptions.as_view()),

@@ -17,6 +17,7 @@ CONNECTIONS = ("pipedrive-mailchimp", "website")
 TIERS = ("starter", "growth", "professional")
 OTHER_PLANS = (("connect-legacy", "s"), ("social", "free"), ("connect", "starter"))
 EVENT = "evt-of-ann"
+CHANGES = ("without_reason", "without_connection", "score_expiry_days")
 MEMBERS = ("ann@example.com", "bob@example.com", "12345")
 
 _visible = st.characters(exclude_categories=["C", "Z"])
@@ -48,6 +49,8 @@ def before_call(context: Any, case: Any, **options: Any) -> None:
     for name in ("from", "to"):
         if name in case.query:
             case.query |= {"from": case.query[name], "to": case.query[name]}
+    if operation == "seeWhatIf":
+        _ask_one_thing(case)
     if isinstance(case.body, dict):
         case.body |= _what_exists(operation, case)
     if operation == "putMembers":
@@ -64,6 +67,15 @@ def _name_who_exists(case: Any) -> None:
     ):
         if name in values and _chance(case.id + name):
             values[name] = known[crc32(str(values[name]).encode()) % len(known)]
+
+
+def _ask_one_thing(case: Any) -> None:
+    """Exactly one change, of a plan that counts contacts."""
+    asked = [name for name in CHANGES if name in case.query] or ["score_expiry_days"]
+    value = case.query.get(asked[0], 30)
+    if asked[0] == "without_reason" and "." in str(value):
+        value = "web_visit"
+    case.query = {"account": case.query["account"], asked[0]: value}
 
 
 def _what_exists(operation: str, case: Any) -> dict[str, str]:

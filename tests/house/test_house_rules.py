@@ -10,7 +10,7 @@ from django.core.management import get_commands, load_command_class
 from django.db import models
 
 HOUSE = Path(__file__).resolve().parents[2]
-APPS = ("accounts", "jobs", "plans", "notifications", "metering", "billing_site")
+APPS = ("accounts", "jobs", "plans", "notifications", "webhooks", "metering", "billing_site")
 OURS = [
     model
     for app in APPS
@@ -35,7 +35,12 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
 
 def may_read_the_clock(name: str) -> bool:
     """Whether a module is an interface."""
-    return name.startswith(INTERFACES) or "/management/commands/" in name or name.endswith(("/tasks.py", "/admin.py"))
+    inside = ("/management/commands/", "/admin/")
+    return (
+        name.startswith(INTERFACES)
+        or any(folder in name for folder in inside)
+        or name.endswith(("/tasks.py", "/admin.py"))
+    )
 
 
 def clock_readings(module: ast.Module) -> list[int]:

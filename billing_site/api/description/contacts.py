@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from billing_site.api.contacts import Contacts, OneContact
+from billing_site.api.contacts import Contacts, Export, OneContact
 from billing_site.api.description.operation import Link, Operation
 from billing_site.api.description.values import (
     Schema,
@@ -53,6 +53,12 @@ _WHY: Final[dict[str, Schema]] = {
 SCHEMAS: Final[dict[str, Schema]] = {
     "CountedContact": record("A contact that counts in a billing period.", {"subject": _SUBJECT, **_WHY}),
     "CountedContactPage": page_of("CountedContact", "counted contacts, in the order in which they became known."),
+    "CountedContactsAsCsv": text(
+        "A header and a line per contact. `reasons` are `reason:connection`, with a space between them.",
+        "subject,origin,carried_in,reasons,first_time,first_connection,first_id,first_type,refused_since,last_engaged_at"
+        "\r\nann@example.com,ad,false,email_opened:mailchimp-pipedrive,2026-11-22T10:00:00Z,mailchimp-pipedrive,evt-1,"
+        "engagement.email_opened,,2026-11-22T10:00:00Z\r\n",
+    ),
     "WhyItCounts": record(
         "Why a contact counts or has counted.",
         {
@@ -85,6 +91,18 @@ OPERATIONS: Final = {
         links=[
             Link("getContact", {"account": "$request.query.account", "subject": "$response.body#/results/0/subject"})
         ],
+    ),
+    (Export, "GET"): Operation(
+        id="exportContacts",
+        tag=TAG,
+        summary="Get the counted contacts of a period as a file",
+        text="CSV, however many there are. A cell that a spreadsheet would run begins with an apostrophe.",
+        answers={200: ("CountedContactsAsCsv", "The file.")},
+        media_type="text/csv",
+        headers={
+            "Content-Disposition": text("What to call it.", 'attachment; filename="contacts-acme-2026-11-01.csv"')
+        },
+        locks=True,
     ),
     (OneContact, "GET"): Operation(
         id="getContact",

@@ -8,7 +8,7 @@ from typing import Any, Final
 from billing_site.api import fields
 from billing_site.api.description import parameters, problems
 from billing_site.api.description.forms import codes_of
-from billing_site.api.description.values import Schema, ref, sample
+from billing_site.api.description.values import Schema, headers_of, ref, sample
 from billing_site.api.endpoint import Endpoint
 
 _IN_BRACES: Final = re.compile(r"{(\w+)}")
@@ -50,7 +50,8 @@ class Operation:
     locks: bool = False
     creates: bool = False
     links: Collection[Link] = ()
-    examples: Mapping[str, Any] = field(default_factory=dict)
+    media_type: str = "application/json"
+    headers: Mapping[str, Schema] = field(default_factory=dict)
 
 
 def object_of(
@@ -112,16 +113,17 @@ def _body(body: Body) -> dict[str, Any]:
 
 
 def _answer(operation: Operation, component: str, description: str, components: Mapping[str, Schema]) -> dict[str, Any]:
-    examples = operation.examples or {"An answer": sample(ref(component), components)}
     answer: dict[str, Any] = {
         "description": description,
         "content": {
-            "application/json": {
+            operation.media_type: {
                 "schema": ref(component),
-                "examples": {name: {"summary": name, "value": value} for name, value in examples.items()},
+                "examples": {"example": {"summary": "An answer", "value": sample(ref(component), components)}},
             }
         },
     }
+    if operation.headers:
+        answer["headers"] = headers_of(operation.headers)
     if operation.links:
         answer["links"] = {
             link.operation: {"operationId": link.operation, "parameters": dict(link.parameters)}

@@ -14,7 +14,7 @@ from billing_site.api.description.values import (
     text,
     yes_or_no,
 )
-from billing_site.api.description.words import REASONS
+from billing_site.api.description.words import REASONS, TYPES
 
 IN_PATH: Final[Mapping[str, Schema]] = {
     "slug": slug("The slug of the account."),
@@ -39,7 +39,15 @@ IN_QUERY: Final[Mapping[str, Schema]] = {
     "page_size": {**number("How many rows a page has.", 100, least=1, maximum=1_000), "default": 100},
     "reason": one_of("Only what counts for this reason.", "email_opened", REASONS),
     "refused": yes_or_no("Only contacts that a destination refuses at present, or only others.", True),
+    "score_expiry_days": number("As if lead scores ended after so many days at most.", 30, least=1, maximum=36_500),
     "to": day("The last local day, inclusive. By default today. At most 400 days can be asked for.", "2026-11-30"),
+    "without_connection": connection_key("As if this connection had sent nothing.", "mailchimp-pipedrive"),
+    "without_reason": one_of(
+        "As if nothing had counted for this reason; of a plan that charges by events, as if no event of this type had "
+        "come.",
+        "email_sent",
+        [*REASONS, *TYPES],
+    ),
 }
 
 NOT_OF_A_KIND: Final = {"cursor"}

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from typing import Final
 
-from billing_site.api.description.values import Schema, many, record, text
+from billing_site.api.description.values import Schema, headers_of, many, record, text
 
 CODES: Final[Mapping[int, Mapping[str, str]]] = {
     400: {
@@ -30,6 +30,7 @@ CODES: Final[Mapping[int, Mapping[str, str]]] = {
         "not_an_object": "It must be a JSON object.",
         "not_events": "The body must be an event or an array of events, as its media type says.",
         "null": "The field cannot be null.",
+        "one_change": "Exactly one change can be asked for.",
         "out_of_range": "The number or time is beyond what is allowed.",
         "repeated_parameter": "A query parameter is given more than once.",
         "too_deep": "The body is nested too deeply.",
@@ -94,7 +95,10 @@ OF_PARAMETERS: Final[Mapping[str, Collection[str]]] = {
     "period": ["bad_time", "not_found"],
     "reason": ["unknown_reason"],
     "refused": ["bad_switch"],
+    "score_expiry_days": ["out_of_range"],
     "to": ["bad_date"],
+    "without_connection": ["not_found"],
+    "without_reason": ["unknown_reason"],
 }
 OF_EVERY_BODY: Final = {
     "body_too_large", "unsupported_media_type", "unsupported_charset", "unsupported_encoding", "bad_gzip", "cut_off",
@@ -185,10 +189,7 @@ def _answer(status: int, found: Collection[str]) -> Schema:
         },
     }
     if status in _HEADERS:
-        answer["headers"] = {
-            name: {"description": schema["description"], "required": True, "schema": schema}
-            for name, schema in _HEADERS[status].items()
-        }
+        answer["headers"] = headers_of(_HEADERS[status])
     return answer
 
 

@@ -20,6 +20,7 @@ from billing_site.api.description.values import (
 )
 from billing_site.api.description.words import ACTIONS, OUTCOMES, REASONS, STATE, STATES, TYPES, UNIT, UNITS
 from billing_site.api.usage import ConnectionStatus, Daily, OnePeriod, Periods, Usage
+from billing_site.api.what_if import WhatIf
 from metering.limits import THRESHOLDS
 from metering.models import PeriodState
 
@@ -204,6 +205,14 @@ SCHEMAS: Final[dict[str, Schema]] = {
             ),
         },
     ),
+    "WhatIf": record(
+        "The current billing period counted again with one thing changed.",
+        {
+            "used": _USED,
+            "would_be": number("What would be counted, in the unit of the plan.", 741),
+            "saved": number("The difference; never too much.", 71),
+        },
+    ),
     "PeriodPage": page_of("Period", "billing periods, the newest first."),
     "ConnectionStatus": record(
         "What a connection did on whole local days.",
@@ -248,6 +257,16 @@ OPERATIONS: Final = {
         text="What each whole local day added, the oldest first. The days of a period sum up to its `new`.",
         answers={200: ("DayPage", "A page of days.")},
         refuses=["from_after_to", "too_many_days"],
+    ),
+    (WhatIf, "GET"): Operation(
+        id="seeWhatIf",
+        tag=TAG,
+        summary="See what would be used without something",
+        text="How to use less, with the exact saving: ask for one of `without_reason`, `without_connection` and "
+        "`score_expiry_days`.",
+        answers={200: ("WhatIf", "The saving.")},
+        refuses=["one_change"],
+        locks=True,
     ),
     (Periods, "GET"): Operation(
         id="listPeriods",

@@ -131,3 +131,11 @@ def sample(schema: Schema, components: Mapping[str, Schema]) -> Any:
     if schema.get("type") == "array":
         return [sample(schema["items"], components)]
     return {name: sample(each, components) for name, each in schema["properties"].items()}
+
+
+def headers_of(schemas: Mapping[str, Schema]) -> dict[str, Schema]:
+    """Headers that an answer always has."""
+    return {
+        name: {"description": schema["description"], "required": True, "schema": schema}
+        for name, schema in schemas.items()
+    }

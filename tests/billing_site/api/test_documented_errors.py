@@ -74,6 +74,8 @@ GOOD: dict[str, Ask] = {
     "getPeriod": Ask("GET", "/usage/periods/2026-11-01T00:00:00Z", ACCOUNT),
     "getConnectionStatus": Ask("GET", f"/connections/{SYNC}/status", ACCOUNT),
     "listContacts": Ask("GET", "/usage/contacts", ACCOUNT),
+    "exportContacts": Ask("GET", "/usage/export", ACCOUNT),
+    "seeWhatIf": Ask("GET", "/usage/what-if", {**ACCOUNT, "without_reason": "email_sent"}),
     "getContact": Ask("GET", "/usage/contacts/ann@example.com", ACCOUNT),
     "listSubscriptions": Ask("GET", "/subscription", ACCOUNT),
     "listPlans": Ask("GET", "/plans", ACCOUNT),
@@ -308,6 +310,12 @@ OWN: dict[tuple[str, str], Spoil] = {
     ("listContacts", "bad_time"): asking(period="yesterday"),
     ("listContacts", "unknown_reason"): asking(reason="nothing"),
     ("listContacts", "bad_switch"): asking(refused="1"),
+    ("exportContacts", "bad_time"): asking(period="yesterday"),
+    ("exportContacts", "unknown_reason"): asking(reason="nothing"),
+    ("exportContacts", "bad_switch"): asking(refused="1"),
+    ("seeWhatIf", "one_change"): asking(score_expiry_days="30"),
+    ("seeWhatIf", "unknown_reason"): asking(without_reason="nothing"),
+    ("seeWhatIf", "out_of_range"): lambda operation, ask: replace(ask, query={**ACCOUNT, "score_expiry_days": "0"}),
     ("putAccount", "bad_slug"): elsewhere("/accounts/A"),
     ("putAccount", "bad_address"): with_field(billing_email="x"),
     ("putAccount", "bad_time"): with_field(signed_up_at="x"),
@@ -350,7 +358,7 @@ OWN: dict[tuple[str, str], Spoil] = {
     ("replayHeld", "paused"): after(pause),
 }
 # Of lists, a page that cannot be.
-OWN |= {(name, "out_of_range"): asking(page_size="0") for name, ask in GOOD.items() if ask.method == "GET"}
+OWN |= {(name, "out_of_range"): asking(page_size="0") for name in GOOD if name.startswith("list")}
 
 LATER_ON = {("getContact", "account_busy"), ("getPeriod", "account_busy"), ("voidEvent", "period_closed")}
 """What happens when the time has moved into another period."""

@@ -1,0 +1,64 @@
+"""The list of accounts, and the page of one: how it stands, and the pages that steer it."""
+
+from typing import Any, override
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+
+from accounts.admin import AccountAdmin
+from accounts.models import Account
+from metering import account_summary, steering_pages
+from metering.standing import standing_of
+
+admin.site.unregister(Account)
+
+
+@admin.register(Account)
+class SteeredAccountAdmin(AccountAdmin):
+    """Accounts, with how each stands and what can be done to it."""
+
+    change_form_outer_before_template = "metering/account_summary.html"
+
+    @override
+    def get_urls(self) -> list[URLPattern]:
+        page = path(
+            "<int:account_id>/steer/<slug:step>/", self.admin_site.admin_view(self.steer), name="accounts_account_steer"
+        )
+        return [page, *super().get_urls()]
+
+    @override
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        account = self.get_object(request, unquote(object_id)) if self.has_view_permission(request) else None
+        about = {}
+        if account is not None:
+            standing = standing_of(account, timezone.now())
+            about = account_summary.context(standing, may_steer=_may_steer(request))
+        page: HttpResponse = super().change_view(request, object_id, form_url, {**(extra_context or {}), **about})
+        return page
+
+    def steer(self, request: HttpRequest, account_id: int, step: str) -> HttpResponse:
+        """The page of one step, if this user may take it."""
+        if not _may_steer(request):
+            raise PermissionDenied
+        account = self.get_object(request, str(account_id))
+        if account is None or step not in steering_pages.STEPS:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, str(account_id))  # type: ignore[no-any-return]
+        return steering_pages.steer(
+            request,
+            account,
+            steering_pages.STEPS[step],
+            now=timezone.now(),
+            back=reverse("admin:accounts_account_change", args=[account.pk]),
+            context={**self.admin_site.each_context(request), "opts": self.opts},
+        )
+
+
+def _may_steer(request: HttpRequest) -> bool:
+    """Asked for by the pages that steer; the account's own page stays read-only for everybody."""
+    return request.user.has_perm("accounts.change_account")
