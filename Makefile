@@ -46,10 +46,11 @@ check: ## lint, types, import contracts, migrations, settings of production
 	$(describe) | cmp - $(description)
 	$(production) $(python) manage.py check --deploy --fail-level WARNING
 
-bench: ## measure intake, and reads of a large account (SCALE=full: of a million contacts)
+bench: ## measure intake, reads of a large account (SCALE=full: of a million contacts), what a bad key tells by its time
 	@sh scripts/setup.sh dev
 	@DEBUG=true $(python) -m benchmarks.intake
 	@DEBUG=true $(python) -m benchmarks.usage
+	@DEBUG=true $(python) -m benchmarks.keys
 
 format: ## put the code into its usual form
 	@sh scripts/setup.sh dev

@@ -2,6 +2,7 @@
 
 import os
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -41,6 +42,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> StoppedClock:
     stopped = StoppedClock()
     monkeypatch.setattr(timezone, "now", stopped)
     return stopped
+
+
+@pytest.fixture(autouse=True)
+def unlimited_reads(settings: Any) -> None:
+    """While the clock stands nothing that was read is given back: reads are limited where a test says so."""
+    settings.READ_RATE = 0
 
 
 @pytest.fixture

@@ -136,10 +136,13 @@ def make_key(
     *scopes: str,
     now: datetime = NOW,
     expires_at: datetime | None = None,
+    networks: Iterable[str] = (),
 ) -> str:
     """The text of a key of an account, or (None) of the operator; with all scopes unless some are named."""
     possible = [scope for scope in Scope.values if account is None or scope != Scope.OPERATE]
-    text, _ = create_key(account=account, scopes=scopes or possible, now=now, expires_at=expires_at)
+    text, _ = create_key(
+        account=account, scopes=scopes or possible, actor=ACTOR, now=now, expires_at=expires_at, networks=networks
+    )
     return text
 
 
