@@ -5,13 +5,18 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from accounts.models import Scope
 from billing_site.api import fields
 from billing_site.api.description import parameters, problems
 from billing_site.api.description.forms import codes_of
-from billing_site.api.description.values import Schema, headers_of, ref, sample
+from billing_site.api.description.values import Schema, headers_of, ref, sample, text
 from billing_site.api.endpoint import Endpoint
 
 _IN_BRACES: Final = re.compile(r"{(\w+)}")
+
+
+_ETAG: Final = headers_of({"ETag": text("What to ask with: `If-None-Match`.", '"9c1185a5c5e9fc54612808977ee8f548"')})
+_NOT_MODIFIED: Final = {"description": "It is still the answer that `If-None-Match` names.", "headers": _ETAG}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,11 @@ def described(
         codes.add("not_found")
     if operation.locks:
         codes.add("account_busy")
+    is_limited = method == "GET" and scope is Scope.READ  # an account's keys cannot operate
+    if is_limited:
+        codes.add("too_many_requests")
+    if view.revalidates:
+        codes.add("precondition_failed")
     found: dict[str, Any] = {
         "operationId": operation.id,
         "tags": [operation.tag],
@@ -93,8 +103,12 @@ def described(
         found["requestBody"] = _body(operation.body)
     found["responses"] = {
         **{str(status): _answer(operation, *answer, components) for status, answer in operation.answers.items()},
+        **({"304": _NOT_MODIFIED} if view.revalidates else {}),
         **problems.answers(codes),
     }
+    headers = (problems.OF_THE_LIMIT if is_limited else {}) | (_ETAG if view.revalidates else {})
+    if headers:
+        found["responses"]["200"].setdefault("headers", {}).update(headers)
     return found
 
 

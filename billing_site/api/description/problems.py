@@ -63,6 +63,7 @@ CODES: Final[Mapping[int, Mapping[str, str]]] = {
         "trial_tier": "Nothing moves an account to a trial tier.",
         "use_upgrade_or_downgrade": "A push of settings does not change the tier: use upgrade or downgrade.",
     },
+    412: {"precondition_failed": "The answer is not what `If-Match` or `If-Unmodified-Since` asks for."},
     413: {
         "body_too_large": "The body has too many bytes, inflated.",
         "too_many_events": "A batch has at most 10,000 events.",
@@ -73,6 +74,7 @@ CODES: Final[Mapping[int, Mapping[str, str]]] = {
         "unsupported_encoding": "A body is sent as it is or as gzip.",
         "unsupported_media_type": "The body has another Content-Type than it should have.",
     },
+    429: {"too_many_requests": "The key of an account reads too fast. Go on after `Retry-After` seconds."},
     503: {
         "account_busy": "Another writer holds the account. Send the same again after `Retry-After` seconds.",
         "try_again": "The database did not answer. Send the same again after `Retry-After` seconds.",
@@ -105,10 +107,21 @@ OF_EVERY_BODY: Final = {
 }  # fmt: skip
 OF_AN_OBJECT: Final = OF_EVERY_BODY | {"bad_encoding", "empty_body", "too_deep", "bad_json", "not_an_object"}
 
+_RETRY_AFTER: Final = text("Seconds to wait.", "2", pattern="^[0-9]+$")
 _HEADERS: Final[Mapping[int, Mapping[str, Schema]]] = {
     401: {"WWW-Authenticate": text("How to authenticate.", "Bearer", const="Bearer")},
-    503: {"Retry-After": text("Seconds to wait.", "2", pattern="^[0-9]+$")},
+    429: {"Retry-After": _RETRY_AFTER},
+    503: {"Retry-After": _RETRY_AFTER},
 }
+
+OF_THE_LIMIT: Final = headers_of(
+    {
+        "RateLimit-Policy": text("How many reads a key of an account may do, in how many seconds.", '"reads";q=50;w=1'),
+        "RateLimit": text("How many more it may do now, in how many seconds anew.", '"reads";r=49;t=1'),
+    },
+    required=False,
+)
+"""Of reads by an account's key, whatever the answer."""
 
 SCHEMAS: Final[Mapping[str, Schema]] = {
     "Problem": record(
@@ -143,6 +156,8 @@ _SHARED: Final[Mapping[str, Collection[str]]] = {
     "NotFound": {"not_found"},
     "TooLarge": {"body_too_large"},
     "Unsupported": {"unsupported_charset", "unsupported_encoding", "unsupported_media_type"},
+    "PreconditionFailed": {"precondition_failed"},
+    "TooMany": {"too_many_requests"},
     "TryAgain": {"try_again"},
     "BusyOrTryAgain": {"account_busy", "try_again"},
 }
@@ -189,7 +204,7 @@ def _answer(status: int, found: Collection[str]) -> Schema:
         },
     }
     if status in _HEADERS:
-        answer["headers"] = headers_of(_HEADERS[status])
+        answer["headers"] = headers_of(_HEADERS[status]) | (OF_THE_LIMIT if status == 429 else {})
     return answer
 
 

@@ -133,9 +133,9 @@ def sample(schema: Schema, components: Mapping[str, Schema]) -> Any:
     return {name: sample(each, components) for name, each in schema["properties"].items()}
 
 
-def headers_of(schemas: Mapping[str, Schema]) -> dict[str, Schema]:
-    """Headers that an answer always has."""
+def headers_of(schemas: Mapping[str, Schema], *, required: bool = True) -> dict[str, Schema]:
+    """Headers of an answer; unless they are required, it may have them."""
     return {
-        name: {"description": schema["description"], "required": True, "schema": schema}
+        name: {"description": schema["description"], "required": required, "schema": schema}
         for name, schema in schemas.items()
     }

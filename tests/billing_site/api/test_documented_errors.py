@@ -11,10 +11,11 @@ from urllib.parse import urlencode
 
 import pytest
 from django.db import OperationalError, connection, transaction
-from django.test import Client
+from django.test import Client, override_settings
 from psycopg.errors import LockNotAvailable
 
-from accounts.models import Account
+from accounts.models import Account, ApiKey
+from accounts.read_limit import take_read
 from billing_site.api.bodies import MAX_OBJECT
 from metering import steering
 from metering.envelope import MAX_BODY, MAX_EVENTS
@@ -141,6 +142,18 @@ def somebody_holds_the_account() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def one_read_a_second() -> Iterator[None]:
+    with override_settings(READ_RATE=1):
+        yield
+
+
+def key_that_has_read() -> str:
+    key = make_key(Account.objects.get(slug="acme"), "read")
+    take_read(ApiKey.objects.latest("pk").pk, 1, NOW)
+    return key
+
+
 # --- How a good request is spoilt, whatever it is --------------------------------------------------------------------
 
 type Spoil = Callable[[Operation, Ask], Ask]
@@ -222,6 +235,10 @@ def without_key(operation: Operation, ask: Ask) -> Ask:
     return replace(ask, key=lambda: None)
 
 
+def too_fast(operation: Operation, ask: Ask) -> Ask:
+    return replace(ask, key=key_that_has_read, around=one_read_a_second)
+
+
 def missing(operation: Operation, ask: Ask) -> Ask:
     return replace(ask, body={})
 
@@ -232,6 +249,8 @@ SPOILT: dict[str, Spoil] = {
     "not_found": of_nobody,
     "account_busy": while_held,
     "try_again": without_database,
+    "too_many_requests": too_fast,
+    "precondition_failed": with_header(If_Match='"another"'),
     "bad_request": with_header(Host="evil.example"),
     "unknown_parameter": asking(nothing="1"),
     "repeated_parameter": twice,
