@@ -1,5 +1,6 @@
 """Every endpoint, with a key of every scope: the addresses themselves are the table."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from tests.factories import Caller, make_key
 
 pytestmark = pytest.mark.django_db
 
-VALUES = {"slug": "acme", "key": "website", "start": "2026-11-01T00:00:00Z"}
+VALUES = {"slug": "acme", "key": "website", "start": "2026-11-01T00:00:00Z", "subject": "ann@example.com"}
 
 
 def endpoints() -> Iterator[tuple[str, str, str]]:
@@ -51,7 +52,7 @@ def test_a_key_opens_what_its_scope_names_and_nothing_else(
 ):
     path = route
     for name, value in VALUES.items():
-        path = path.replace(f"<str:{name}>", value)
+        path = re.sub(rf"<(str|path):{name}>", value, path)
     assert "<" not in path
 
     for scope in Scope.values:
