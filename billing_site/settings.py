@@ -44,6 +44,8 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django.contrib.humanize",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django_q",
     "accounts",
     "jobs",
@@ -180,6 +182,17 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "billing_site.api.problems.problem_response",
     "UNAUTHENTICATED_USER": None,
+    "DEFAULT_SCHEMA_CLASS": "billing_site.api.description.schema.Described",
+}
+# Makes `billing_site/api/openapi.json` from `billing_site/api/description`: `make openapi`.
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Headcount",
+    "VERSION": "v1",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SCHEMA_PATH_PREFIX_TRIM": True,
+    "SORT_OPERATIONS": False,
+    "POSTPROCESSING_HOOKS": ["billing_site.api.description.schema.complete"],
 }
 
 # retry must exceed the longest task plus its wait in a worker's own queue, or a task runs twice at once.

@@ -32,6 +32,7 @@ from accounts.keys import create_key
 from accounts.models import Account, Connection, Scope
 from metering import envelope, registration
 from metering.intake import Receipt, take_in
+from tests.billing_site.api.description import undocumented
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 """Where the clock of the tests stands."""
@@ -146,7 +147,8 @@ def make_key(
 
 
 class Caller:
-    """Speaks HTTP with a key (None: with none). Paths are below `/api/v1/`; answers as from a test client.
+    """Speaks HTTP with a key (None: with none). Paths are below `/api/v1/`; answers as from a test client, each checked
+    to be one that the API's description documents.
 
     With `raises=False` a view's exception becomes the 500 that a client would see.
     """
@@ -184,7 +186,10 @@ class Caller:
         sent = {"Authorization": f"Bearer {self.key}"} if self.key is not None else {}
         if content_type:
             sent["Content-Type"] = content_type  # the test client leaves it out where there is no body
-        return self.client.generic(method, f"/api/v1/{path}", body, content_type, headers={**sent, **(headers or {})})
+        headers = {**sent, **(headers or {})}
+        answer = self.client.generic(method, f"/api/v1/{path}", body, content_type, headers=headers)
+        assert list(undocumented(method, f"/{path}", answer)) == []
+        return answer
 
 
 def rows(model: type[Model], *columns: str, **filters: Any) -> list[Any]:
