@@ -5,7 +5,7 @@
 .NOTPARALLEL:
 
 python := .venv/bin/python
-apps := accounts jobs plans notifications metering
+apps := accounts jobs plans notifications webhooks metering
 
 # What `check --deploy` judges: an installation as it is in production, with secrets made up for the moment.
 random = $$($(python) -c 'import secrets; print(secrets.token_urlsafe(50))')
@@ -41,9 +41,10 @@ check: ## lint, types, import contracts, migrations, settings of production
 	$(python) scripts/lint_migrations.py $(apps)
 	$(production) $(python) manage.py check --deploy --fail-level WARNING
 
-bench: ## measure the intake
+bench: ## measure intake, and reads of a large account (SCALE=full: of a million contacts)
 	@sh scripts/setup.sh dev
 	@DEBUG=true $(python) -m benchmarks.intake
+	@DEBUG=true $(python) -m benchmarks.usage
 
 format: ## put the code into its usual form
 	@sh scripts/setup.sh dev

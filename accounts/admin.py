@@ -10,8 +10,8 @@ from unfold.admin import ModelAdmin
 from accounts.models import Account, ApiKey, AuditEntry, Connection
 
 
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold carries no types
-    """Staff may look. A page filters by what its `list_filter` offers, and by nothing else."""
+class StaffAdmin(ModelAdmin):  # type: ignore[misc]  # unfold carries no types
+    """A page filters by what its `list_filter` offers, and by nothing else."""
 
     show_full_result_count = False
 
@@ -27,6 +27,20 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold carries no type
         return super(ModelAdmin, self).get_action_choices(request, choices, action_location)  # type: ignore[no-any-return]
 
     @override
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Refused ones answer 400; so does a NUL, which PostgreSQL cannot take."""
+        field, _, kind = lookup.rpartition("__")
+        return (
+            kind in ("exact", "isnull", "isempty")
+            and field.removesuffix("__id") in self.list_filter
+            and "\0" not in str(value)
+        )
+
+
+class ReadOnlyAdmin(StaffAdmin):
+    """Staff may look."""
+
+    @override
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return False
 
@@ -37,16 +51,6 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold carries no type
     @override
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
-
-    @override
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        """Refused ones answer 400; so does a NUL, which PostgreSQL cannot take."""
-        field, _, kind = lookup.rpartition("__")
-        return (
-            kind in ("exact", "isnull", "isempty")
-            and field.removesuffix("__id") in self.list_filter
-            and "\0" not in str(value)
-        )
 
 
 @admin.register(Account)

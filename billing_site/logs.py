@@ -9,7 +9,7 @@ from typing import override
 # An address in a path may be encoded; the subject of /usage/contacts/… may also be a channel's user id, which may hold
 # anything, so all to the end of the line goes.
 ADDRESS = re.compile(r"(?:\"[^\"\n]*\"|[^\s/?&=\"'<>(),;:]+)(?:@|%40)[^\s/?&=\"'<>(),;:]+", re.IGNORECASE)
-KEY = re.compile(r"hc_live_[A-Za-z0-9]+_\w+")
+KEY = re.compile(r"hc_live_[A-Za-z0-9]+_\w+|whsec_[A-Za-z0-9+/=_-]+")  # of the API, and secrets of webhooks
 SUBJECT = re.compile(r"(/contacts/).+")
 
 

@@ -13,9 +13,11 @@ from jobs.runner import overdue as overdue_jobs
 from metering.models import BillingPeriod, Event, EventState, PeriodState
 from metering.upkeep import HELD_FOR
 from notifications.models import Notification, NotificationState
+from webhooks.models import Delivery, DeliveryState
 
 PERIODS_LATE_AFTER: Final = timedelta(minutes=5)
 MAIL_LATE_AFTER: Final = timedelta(minutes=15)
+WEBHOOKS_LATE_AFTER: Final = timedelta(minutes=15)
 WORKER_LATE_AFTER: Final = timedelta(minutes=3)
 HELD_LATE_AFTER: Final = HELD_FOR + timedelta(hours=1)
 
@@ -38,7 +40,17 @@ class Finding:
 def findings(now: datetime) -> list[Finding]:
     """Every kind of work that can fall behind, each by one indexed look-up. Accounts whose history is being replayed
     are left out: their time is their own."""
-    return [_periods(now), _mail(now), _failed_mail(), _held(now), _jobs(now), _parked_jobs(), _worker(now)]
+    return [
+        _periods(now),
+        _mail(now),
+        _failed_mail(),
+        _webhooks(now),
+        _failed_webhooks(),
+        _held(now),
+        _jobs(now),
+        _parked_jobs(),
+        _worker(now),
+    ]
 
 
 def _periods(now: datetime) -> Finding:
@@ -59,6 +71,18 @@ def _mail(now: datetime) -> Finding:
 def _failed_mail() -> Finding:
     since = Notification.objects.filter(state=NotificationState.FAILED).aggregate(at=Min("created_at"))["at"]
     return Finding("failed_mail", since, since is not None, "mails that were refused for good")
+
+
+def _webhooks(now: datetime) -> Finding:
+    since = Delivery.objects.filter(state=DeliveryState.PENDING).aggregate(at=Min("queued_at"))["at"]
+    return _by_age("webhooks", since, now, WEBHOOKS_LATE_AFTER, "webhooks to be delivered")
+
+
+def _failed_webhooks() -> Finding:
+    """Disabling an endpoint says that nobody waits for what failed there."""
+    failed = Delivery.objects.filter(state=DeliveryState.FAILED, endpoint__enabled=True)
+    since = failed.aggregate(at=Min("queued_at"))["at"]
+    return Finding("failed_webhooks", since, since is not None, "webhooks that were given up")
 
 
 def _held(now: datetime) -> Finding:

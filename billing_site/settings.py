@@ -47,6 +47,7 @@ INSTALLED_APPS = [
     "jobs",
     "plans",
     "notifications",
+    "webhooks",
     "metering",
     "billing_site",
 ]

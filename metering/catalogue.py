@@ -130,6 +130,7 @@ _TYPES = (
 
 BY_NAME = {row.name: row for row in _TYPES}
 BY_CODE = {row.code: row for row in _TYPES}
+RENAMED = BY_NAME["contact.renamed"]
 SCORE_SET = BY_NAME["score.set"]
 SCORE_CLEARED = BY_NAME["score.cleared"]
 ORIGINS = ("organic", "ad", "collaboration")

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from accounts.audit import write_audit
 from accounts.models import Account
-from metering import sql
+from metering import announce, sql
 from metering.breakdown import CONTACT_UNITS, breakdown
 from metering.carry_in import carry_in
 from metering.facts import Meter, PeriodFacts
@@ -309,7 +309,7 @@ def do_due_work(account: Account, as_of: datetime) -> bool:
     ended = end_what_is_over(account, as_of)
     due = list(unclosed.filter(closes_at__lte=as_of).order_by("starts_at"))
     for period in due:
-        _close(period, as_of)
+        _close(account, period, as_of)
     return bool(ends or ended or due)
 
 
@@ -322,7 +322,7 @@ def next_due(account: Account) -> datetime | None:
     return min((at for at in (closes, ends) if at is not None), default=None)
 
 
-def _close(period: BillingPeriod, as_of: datetime) -> None:
+def _close(account: Account, period: BillingPeriod, as_of: datetime) -> None:
     """Freeze totals, breakdown and a checksum; later events of the period are `late`."""
     unit = period.subscription.tier.plan.unit
     period.breakdown = breakdown(period, unit)
@@ -330,6 +330,7 @@ def _close(period: BillingPeriod, as_of: datetime) -> None:
     period.state = PeriodState.CLOSED
     period.closed_at = as_of
     period.save(update_fields=["breakdown", "checksum", "state", "closed_at"])
+    announce.closed(account, period, at=as_of)
     forget_erased(period.account_id)
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from accounts.models import Account
 from jobs.queue import enqueue
-from metering import limits, sql
+from metering import announce, limits, sql
 from metering.facts import Cause, Crossing, Decision, LimitMove
 from metering.gaps import end_gaps
 from metering.lock import is_live
@@ -59,7 +59,7 @@ def cross(
     crossings: Sequence[Crossing],
     told_in: Notification | None = None,
 ) -> None:
-    """Store threshold crossings, once each, and write the mail of each that is new; or they are told in another."""
+    """Store threshold crossings, once each, and tell of each that is new: by mail, or in another, and by webhook."""
     if not crossings:
         return
     new = sql.run(
@@ -74,6 +74,7 @@ def cross(
         crossing = Crossing(*fields)
         notification = told_in or _tell_crossing(account, periods[crossing.period_id], crossing)
         ThresholdCrossing.objects.filter(account_id=account.pk, pk=pk).update(notification=notification)
+        announce.crossed(account, periods[crossing.period_id], crossing)
 
 
 def _tell_crossing(account: Account, period: BillingPeriod, crossing: Crossing) -> Notification:
@@ -143,7 +144,9 @@ def tell_if_running(account: Account, period: BillingPeriod | None, at: datetime
     if told is None or told.kind == Kind.RESUMED or _has_yet_to_replay(account, period):
         return
     facts = facts_of(account, period, at=at, reason=reason, events=held_events(account.pk))
-    tell(account, period, Kind.RESUMED, facts, key=f"after:{told.pk}")
+    mail = tell(account, period, Kind.RESUMED, facts, key=f"after:{told.pk}")
+    if told.kind != Kind.HELD:
+        announce.resumed(account, mail, reason=reason)
 
 
 def _last_told(account_id: int) -> Notification | None:
@@ -175,7 +178,11 @@ def tell_stop(account: Account, period: BillingPeriod, at: datetime) -> None:
         return
     facts = facts_of(account, period, at=at, reason="limit_reached" if kind == Kind.PAUSED else "")
     after = "" if told is None else f":after:{told.pk}"
-    tell(account, period, kind, facts, key=f"{period.pk}:{period.limit}{after}")
+    mail = tell(account, period, kind, facts, key=f"{period.pk}:{period.limit}{after}")
+    if kind == Kind.PAUSED:
+        announce.paused(account, mail, reason="limit_reached", since=period.limit_state_since or at)
+    elif told is not None and told.kind in (Kind.PAUSED, Kind.TRIAL_ENDED):
+        announce.resumed(account, mail, reason="holding")
 
 
 def held_events(account_id: int) -> int:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from accounts.audit import write_audit
 from accounts.models import Account
 from accounts.refusals import Refused
+from metering import announce
 from metering.gaps import end_gaps
 from metering.limit_changes import reconsider
 from metering.lock import locked
@@ -94,7 +95,8 @@ def pause(account: Account, *, reason: str, actor: str, now: datetime) -> PauseR
             after = {"paused_at": it.clock}
             write_audit(account, "account.paused", actor=actor, at=now, before={}, after=after, reason=reason)
             facts = facts_of(account, it.period(), at=it.clock, reason="paused_by_staff")
-            tell(account, it.period(), Kind.PAUSED, facts, key=f"staff:{it.clock.isoformat()}")
+            mail = tell(account, it.period(), Kind.PAUSED, facts, key=f"staff:{it.clock.isoformat()}")
+            announce.paused(account, mail, reason="paused_by_staff", since=it.clock)
         return it.pause_row()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from accounts.audit import write_audit
 from accounts.models import Account
-from metering import limits
+from metering import announce, limits
 from metering.limit_changes import refresh_limit
 from metering.models import BillingPeriod, CauseOutcome, LimitState, UpgradeCause
 from metering.notices import facts_of, tell, tier_facts
@@ -155,4 +155,5 @@ def _tell_upgrade(
     facts = facts_of(
         account, period, at=now, reason=reason, exceeded=exceeded, before=tier_facts(left), percents=reached
     )
+    announce.upgraded(account, left, row, used=used, reason=reason, at=now)
     return tell(account, period, Kind.UPGRADED, facts, key=f"{row.pk}:{row.tier.key}")

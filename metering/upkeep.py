@@ -10,7 +10,7 @@ from django.db.models import F, Q
 
 from accounts.audit import write_audit
 from accounts.models import Account
-from metering import periods, sql
+from metering import announce, periods, sql
 from metering.gaps import Loss, add_losses
 from metering.lock import is_live
 from metering.models import BillingPeriod, Event, EventState, GapReason
@@ -92,7 +92,8 @@ def _end_trial(account: Account, as_of: datetime) -> bool:
     )
     period = _some_period(account, as_of)
     facts = facts_of(account, period, at=as_of, reason="trial_ended")
-    tell(account, period, Kind.TRIAL_ENDED, facts, key=ended_at.isoformat())
+    mail = tell(account, period, Kind.TRIAL_ENDED, facts, key=ended_at.isoformat())
+    announce.paused(account, mail, reason="trial_ended", since=ended_at)
     return True
 
 

@@ -14,8 +14,16 @@ from accounts.models import Account, Connection
 from accounts.refusals import Refused
 from metering import sql
 from metering.breakdown import CONTACT_UNITS
-from metering.catalogue import BY_NAME, REASON_BY_LABEL, ContactUnit, Reason
-from metering.models import BillingPeriod, ConnectionTally, EventTally, ReasonSetTally
+from metering.catalogue import BY_NAME, REASON_BY_LABEL, RENAMED, ContactUnit, Reason
+from metering.models import (
+    BillingPeriod,
+    ConnectionDay,
+    ConnectionTally,
+    EventState,
+    EventTally,
+    OutcomeTally,
+    ReasonSetTally,
+)
 from metering.periods import current_period
 from metering.usage import UnknownPeriod
 from plans.models import Unit
@@ -102,7 +110,8 @@ def _events(period: BillingPeriod, **which: int) -> int:
 
 
 # Contacts that count by carried-in scores alone, each of which had been set too long before the start. The state at the
-# start is the last transition or the one kept beside it, as in `carry_in`; without its row nobody knows its age.
+# start is the last transition or the one kept beside it, as in `carry_in`. It says nothing of the age of what was
+# carried in if it is gone, came late, or was joined with that of another address since: then the contact stays.
 _EXPIRED = """
 SELECT count(*) FROM (
   SELECT counted.contact_id
@@ -113,19 +122,36 @@ SELECT count(*) FROM (
    AND score.connection_id = place.connection_id
   WHERE counted.account_id = %(account)s AND counted.period_id = %(period)s AND counted.unit = %(unit)s::smallint
     AND counted.reasons = %(scored)s::int AND counted.first_at IS NULL
+    AND (NOT %(some_renamed)s OR NOT EXISTS (
+      SELECT FROM metering_event AS renamed
+      WHERE renamed.account_id = %(account)s AND renamed.contact_id = counted.contact_id AND renamed.contact_id > 0
+        AND renamed.type = %(renamed)s AND renamed.received_at >= %(start)s))
   GROUP BY counted.contact_id
   HAVING bool_and(coalesce(
     CASE WHEN score.changed_at < %(start)s
          THEN score.holds AND score.expires_at IS NULL AND score.changed_at <= %(set_by)s
          ELSE score.prior_holds AND score.prior_expires_at IS NULL AND score.prior_changed_at <= %(set_by)s
-    END, false))
+    END, false)
+    AND (NOT %(some_late)s OR NOT EXISTS (
+      SELECT FROM metering_event AS late
+      WHERE late.account_id = %(account)s AND late.connection_id = place.connection_id AND late.state = %(late)s
+        AND late.key = CASE WHEN score.changed_at < %(start)s THEN score.changed_by ELSE score.prior_changed_by END)))
 ) AS expired
 """
+
+# No rename that came in the period is of longer before it.
+_LOOK_BACK = timedelta(days=37)
 
 
 def _expired(period: BillingPeriod, days: int) -> int:
     if not _only_for(period, ContactUnit.ACTIVE, Reason.LEAD_SCORE):
         return 0  # as with most accounts: no contact needs to be looked at
+    late = OutcomeTally.objects.filter(
+        account_id=period.account_id, period_starts_at=period.starts_at, outcome="late", deliveries__gt=0
+    )
+    renames = ConnectionDay.objects.filter(
+        account_id=period.account_id, type=RENAMED.code, day__gte=(period.starts_at - _LOOK_BACK).date(), events__gt=0
+    )
     [[contacts]] = sql.run(
         _EXPIRED,
         {
@@ -135,6 +161,10 @@ def _expired(period: BillingPeriod, days: int) -> int:
             "scored": Reason.LEAD_SCORE.value,
             "start": period.starts_at,
             "set_by": period.starts_at - timedelta(days=days),
+            "renamed": RENAMED.code,
+            "some_renamed": renames.exists(),
+            "late": EventState.LATE.value,
+            "some_late": late.exists(),
         },
     )
     number: int = contacts

@@ -10,15 +10,16 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.mail import EmailMultiAlternatives
 from django.core.validators import validate_email
-from django.db import OperationalError, connection, transaction
+from django.db import transaction
 from django.urls import reverse
-from psycopg.errors import LockNotAvailable
 
 from accounts import usage_link
 from accounts.models import Account
 from accounts.refusals import Refused
 from jobs.queue import enqueue
 from jobs.registry import TryAgain
+from jobs.row_lock import hold
+from jobs.waits import next_wait
 from notifications import render, smtp
 from notifications.blocks import Message
 from notifications.compose import compose
@@ -28,18 +29,8 @@ from notifications.outbox import SEND
 
 LINK_LASTS: Final = timedelta(days=90)
 
-FIRST_WAITS: Final = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 5, 10, 15, 30))
-LATER_WAIT: Final = timedelta(hours=1)
-MOST_TRIES: Final = len(FIRST_WAITS) + 71
-"""The hour of the first waits and 71 more: three days, after which a person must look."""
-
 MOST_EARLIER: Final = 20
 """Mails that are sent before the one that a task is for."""
-
-WAIT_FOR_SOMEBODY_ELSE: Final = "15s"
-
-SOMEBODY_ELSE: Final = timedelta(minutes=1)
-"""How long to wait for another task that has the same mail in its hands."""
 
 
 def send(notification_id: int, now: datetime) -> None:
@@ -97,28 +88,13 @@ def preview(row: Notification) -> Message:
     return _composed(row, row.account, f"{settings.BASE_URL}/usage/?token=...")
 
 
-def next_wait(tries: int) -> timedelta | None:
-    """How long to wait after so many tries without success; None: no more."""
-    if tries >= MOST_TRIES:
-        return None
-    return FIRST_WAITS[tries - 1] if tries <= len(FIRST_WAITS) else LATER_WAIT
-
-
 def _taken(notification_id: int, now: datetime) -> Notification | None:
     """The row, locked, if it is pending. Both statements name the account: a distributed database locks by it."""
     account_id, state = Notification.objects.values_list("account_id", "state").get(pk=notification_id)
     if state != NotificationState.PENDING:
         return None
     own = Notification.objects.filter(account_id=account_id, pk=notification_id)
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = '{WAIT_FOR_SOMEBODY_ELSE}'")
-            row = own.select_for_update().get()
-    except OperationalError as error:
-        if not isinstance(error.__cause__, LockNotAvailable):
-            raise
-        # To be done here would let the job end while the other one may yet fail.
-        raise TryAgain("another task is sending it", at=now + SOMEBODY_ELSE) from error
+    row = hold(own, now)
     if row.state != NotificationState.PENDING:
         return None
     if row.next_try_at is not None and row.next_try_at > now:  # another task has just tried

@@ -22,6 +22,8 @@ from tests.at_once import at_once
 from tests.factories import NOW, deliver, put_account, put_connection, rows
 from tests.metering.test_at_limit import people, with_policy
 from tests.smtp import SmtpServer, smtp_server
+from tests.webhooks.messages import listen, tell
+from webhooks.models import Delivery, Endpoint
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,6 +43,14 @@ def a_mail_to_send(acme: Account, server: SmtpServer) -> Prepared:
     deliver(acme, people(0, 8))
     mail = Notification.objects.get()
     return mail.pk, lambda: (len(server.messages), rows(Notification, "state")), (1, ["sent"])
+
+
+def a_webhook_to_deliver(acme: Account, server: SmtpServer) -> Prepared:
+    """To where no webhook goes: one attempt, the next is later. That one is sent once says `webhooks/test_delivery`."""
+    listen()
+    Endpoint.objects.update(url="https://127.0.0.1/")
+    [row] = tell(acme)
+    return row, lambda: rows(Delivery, "state", "tries"), [("pending", 1)]
 
 
 def a_cause_to_upgrade(acme: Account, server: SmtpServer) -> Prepared:
@@ -87,6 +97,7 @@ def a_job_to_hand_out(acme: Account, server: SmtpServer) -> Prepared:
 
 PREPARED: dict[str, Callable[[Account, SmtpServer], Prepared]] = {
     "notifications.send": a_mail_to_send,
+    "webhooks.deliver": a_webhook_to_deliver,
     "metering.upgrade": a_cause_to_upgrade,
     "metering.replay": something_held,
     "metering.tasks.run_due": a_period_to_open,

@@ -4,7 +4,7 @@ from django.urls import path
 
 from billing_site.api.accounts import Accounts, OneAccount, OneConnection, UsageLink
 from billing_site.api.connections import Connections
-from billing_site.api.contacts import Contacts, OneContact
+from billing_site.api.contacts import Contacts, Export, OneContact
 from billing_site.api.events import Events
 from billing_site.api.ledgers import Gaps, Held, Notifications, Plans, Subscriptions
 from billing_site.api.people import EraseContact, Members, VoidEvent
@@ -30,6 +30,7 @@ urlpatterns = [
     path("usage/periods/<str:start>", OnePeriod.as_view()),
     path("usage/contacts", Contacts.as_view()),
     path("usage/contacts/<path:subject>", OneContact.as_view()),  # a channel user id may hold slashes
+    path("usage/export", Export.as_view()),
     path("usage/what-if", WhatIf.as_view()),
     path("connections", Connections.as_view()),
     path("connections/<str:key>/status", ConnectionStatus.as_view()),

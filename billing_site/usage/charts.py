@@ -117,8 +117,8 @@ def _rounded_up(number: int) -> float:
     """A little more than the greatest number, so that it does not touch the edge."""
     if number <= 0:
         return 10
-    step = 10 ** int(log10(number)) / 4
-    return max(step * (int(number * 1.06 / step) + 1), 1)
+    step: float = 10 ** int(log10(number)) / 4
+    return max(step * (int(number * 1.06 / step) + 1), 1.0)
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:

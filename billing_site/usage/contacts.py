@@ -3,25 +3,18 @@
 from datetime import datetime
 from typing import Any, Final
 
-from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase
 
 from accounts.refusals import Refused
-from billing_site.api import queries
-from billing_site.api.contacts import reason_named
+from billing_site.api.contacts import csv_file, period_named, wanted_by
 from billing_site.api.pages import Pages
-from billing_site.api.problems import Problem
-from billing_site.api.usage import connection_or_404
 from billing_site.usage import words
 from billing_site.usage.overview import names_of
 from billing_site.usage.visit import NoPeople, Visit, address, page
-from metering.attributes import Fault, read_time
 from metering.catalogue import types_counting_for
-from metering.counted import Wanted, contact_rows, counted_in, unit_listed, why
-from metering.export import contacts_as_csv, file_name
+from metering.counted import contact_rows, counted_in, unit_listed, why
 from metering.models import BillingPeriod
-from metering.periods import current_period
 from metering.sql import one_snapshot
-from metering.usage import UnknownPeriod, period_starting
 from notifications.words import UNITS, moment
 
 ROWS: Final = "50"
@@ -35,7 +28,7 @@ def contacts(visit: Visit) -> HttpResponse:
     _may_see_people(visit)
     account = visit.account
     with one_snapshot():
-        period, wanted = _period(visit), _wanted(visit)
+        wanted, period = wanted_by(visit.query, account), period_named(visit.query, account, visit.at)
         pages = Pages(f"contacts of {account.pk} in {period.pk}", "contact_id")
         visit.query["page_size"] = ROWS
         rows = contact_rows(account.pk, pages.of(counted_in(period, wanted), visit))
@@ -50,7 +43,6 @@ def contacts(visit: Visit) -> HttpResponse:
         unit=UNITS[f"{unit.name.lower()}_contacts"],
         names=names,
         reasons=list(dict.fromkeys(kind.reason.label for kind in types_counting_for(unit) if kind.reason is not None)),
-        words=words.REASONS,
         periods=[(_as_parameter(start), moment(start, account.timezone)) for start in starts],
         chosen={**dict.fromkeys(FILTERS, ""), **visit.query, "period": _as_parameter(period.starts_at)},
         is_filtered=any(name in visit.query for name in FILTERS[1:]),
@@ -64,13 +56,8 @@ def contacts(visit: Visit) -> HttpResponse:
 def export(visit: Visit) -> HttpResponseBase:
     """The same contacts as a CSV file."""
     _may_see_people(visit)
-    period, wanted = _period(visit), _wanted(visit)
-    name = file_name(visit.account.slug, period)
-    return StreamingHttpResponse(
-        contacts_as_csv(period, wanted),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
+    wanted = wanted_by(visit.query, visit.account)
+    return csv_file(visit.account, period_named(visit.query, visit.account, visit.at), wanted)
 
 
 @page("contact")
@@ -98,30 +85,6 @@ def contact(visit: Visit) -> HttpResponse:
 def _may_see_people(visit: Visit) -> None:
     if not visit.people:
         raise NoPeople
-
-
-def _period(visit: Visit) -> BillingPeriod:
-    """Raises `Problem`, `UnknownPeriod`."""
-    start = visit.query.get("period")
-    if start is not None:
-        try:
-            return period_starting(visit.account, read_time(start))
-        except Fault:
-            raise Problem.of_field("period", "bad_time", "The period is the time at which one starts.") from None
-    current = current_period(visit.account.pk, visit.at)
-    if current is None:
-        raise UnknownPeriod
-    return current
-
-
-def _wanted(visit: Visit) -> Wanted:
-    """Raises `Problem`."""
-    key = visit.query.get("connection")
-    return Wanted(
-        reason=reason_named(visit.query.get("reason")),
-        connection=None if key is None else connection_or_404(visit.account, key),
-        refused=queries.switch(visit.query, "refused") if "refused" in visit.query else None,
-    )
 
 
 def _as_parameter(at: datetime) -> str:

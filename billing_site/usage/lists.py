@@ -1,4 +1,4 @@
-"""The lists that grow: mails, what was lost, what is held. In pages by cursor, so the hundredth is as quick as the first."""
+"""The lists that grow: mails, what was lost, what is held. By cursor: the hundredth page is as quick."""
 
 from typing import Any, Final
 

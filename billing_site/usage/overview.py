@@ -115,6 +115,4 @@ def is_engagement(name: str) -> bool:
 
 def _with_bars(rows: list[Row]) -> list[Row]:
     longest = max((row.number for row in rows), default=0)
-    return [
-        row._replace(bar=share(row.number, longest), only_bar=share(row.only or 0, longest)) for row in rows
-    ]
+    return [row._replace(bar=share(row.number, longest), only_bar=share(row.only or 0, longest)) for row in rows]

@@ -19,9 +19,7 @@ def periods(visit: Visit) -> HttpResponse:
     account = visit.account
     pages = Pages(f"periods of {account.pk}", "-starts_at")
     visit.query["page_size"] = ROWS
-    found = pages.of(
-        BillingPeriod.objects.filter(account=account).select_related("subscription__tier__plan"), visit
-    )
+    found = pages.of(BillingPeriod.objects.filter(account=account).select_related("subscription__tier__plan"), visit)
     rows = [period_row(period, visit.at) for period in found]
     longest = max((max(row["used"], row["limit"] or 0) for row in rows), default=0)
     return visit.show(

@@ -57,8 +57,14 @@ STATES: Final = {
     "ok": ("Within the limit", "Everything flows."),
     "warning": ("Close to the limit", "80 % of the limit is reached. Everything still flows."),
     "limit_reached": ("The limit is reached", "See below what happens with the next one."),
-    "holding": ("At the limit: new data is held", "What would raise the count waits and is counted when there is room."),
-    "limiting": ("At the limit: new contacts are not served", "Contacts that are counted already are served as before."),
+    "holding": (
+        "At the limit: new data is held",
+        "What would raise the count waits and is counted when there is room.",
+    ),
+    "limiting": (
+        "At the limit: new contacts are not served",
+        "Contacts that are counted already are served as before.",
+    ),
     "paused": ("Paused: data that arrives is lost", "It cannot be replayed later."),
     "over_top_tier": ("Above the highest tier", "Counting goes on and nothing stops. We will talk with you."),
 }

@@ -20,6 +20,7 @@ from notifications import outbox
 from notifications.models import Kind
 from tests.factories import NOW, deliver, event, make_key, put_account
 from tests.notifications.facts import facts
+from tests.webhooks.messages import listen, tell
 
 pytestmark = pytest.mark.django_db
 
@@ -38,6 +39,7 @@ def staff() -> Client:
 def filled(acme: Account, globex: Account, initech: Account) -> None:
     """At least one row on every page."""
     make_key(acme)
+    listen()
     put_account("acme", limit_override=1, signed_up_at=acme.signed_up_at)
     deliver(acme, [event(), event(id="<script>alert(1)</script>", type="nope")])
     outbox.post(acme.pk, Kind.THRESHOLD, facts(), key="80", at=NOW, live=True, percent=80)
@@ -63,6 +65,7 @@ def test_there_is_a_page_for_each_of_these():
         "AuditEntry",
         "BillingPeriod",
         "Connection",
+        "Delivery",
         "Event",
         "EventVoid",
         "Gap",
@@ -108,6 +111,7 @@ def test_a_list_costs_the_same_for_many_rows(
         deliver(acme, [event(type=f"nope-{number}")])
         deliver(initech, [event(source="typeform")])  # held
         enqueue("tests.nothing", number, account_id=globex.pk, now=NOW)
+        tell(acme, str(number))
 
     assert cost() == before
 

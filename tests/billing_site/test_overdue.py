@@ -19,8 +19,11 @@ from metering.usage import usage
 from notifications.models import Notification
 from plans.models import Subscription
 from tests.conftest import StoppedClock
-from tests.factories import NOW, deliver, rows
+from tests.factories import ACTOR, NOW, deliver, rows
 from tests.metering.test_at_limit import people, with_policy
+from tests.webhooks.messages import listen, tell
+from webhooks import endpoints
+from webhooks.models import Delivery, Endpoint
 
 pytestmark = pytest.mark.django_db
 
@@ -43,6 +46,17 @@ def a_mail_that_waits(acme: Account) -> None:
 def a_mail_that_was_refused(acme: Account) -> None:
     a_mail_that_waits(acme)
     Notification.objects.update(state="failed")
+
+
+def a_webhook_that_waits(acme: Account) -> None:
+    listen()
+    tell(acme)
+    Job.objects.all().delete()
+
+
+def a_webhook_that_was_given_up(acme: Account) -> None:
+    a_webhook_that_waits(acme)
+    Delivery.objects.update(state="failed")
 
 
 def something_held(acme: Account) -> None:
@@ -73,6 +87,8 @@ def a_dead_worker(acme: Account) -> None:
         (a_period_that_has_ended, "periods", {"minutes": 5}, {"minutes": 6}),
         (a_mail_that_waits, "mail", {"minutes": 15}, {"minutes": 16}),
         (a_mail_that_was_refused, "failed_mail", None, {}),
+        (a_webhook_that_waits, "webhooks", {"minutes": 15}, {"minutes": 16}),
+        (a_webhook_that_was_given_up, "failed_webhooks", None, {}),
         (something_held, "held", {"hours": 1}, {"hours": 2}),
         (a_job_that_did_not_run, "jobs", {"minutes": 5}, {"minutes": 6}),
         (a_parked_job, "parked_jobs", None, {}),
@@ -92,6 +108,13 @@ def test_each_kind_of_work_is_late_after_its_time(
     if fine_after is not None:
         assert name not in late(**fine_after)
     assert name in late(**late_after)
+
+
+def test_what_was_given_up_at_a_disabled_endpoint_waits_for_nobody(acme: Account):
+    a_webhook_that_was_given_up(acme)
+    endpoints.disable(Endpoint.objects.get(), "no more", actor=ACTOR, now=NOW)
+
+    assert late() == []
 
 
 def test_nothing_is_late_when_there_is_nothing(db: None):
@@ -121,7 +144,7 @@ def test_the_command_says_it_and_exits_with_1(acme: Account, clock: StoppedClock
         call_command("overdue", stdout=out)
 
     assert ended.value.code == 1
-    assert "LATE  mail         mails to be sent: since 2026-11-22 12:00 UTC" in out.getvalue()
+    assert "LATE  mail            mails to be sent: since 2026-11-22 12:00 UTC" in out.getvalue()
 
 
 @pytest.mark.django_db(transaction=True)

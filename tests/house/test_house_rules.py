@@ -10,7 +10,7 @@ from django.core.management import get_commands, load_command_class
 from django.db import models
 
 HOUSE = Path(__file__).resolve().parents[2]
-APPS = ("accounts", "jobs", "plans", "notifications", "metering", "billing_site")
+APPS = ("accounts", "jobs", "plans", "notifications", "webhooks", "metering", "billing_site")
 OURS = [
     model
     for app in APPS

@@ -63,7 +63,10 @@ def test_when_the_quiet_ones_leave_the_filter_the_next_count_falls_by_just_so_ma
     leaving = [("never", SYNC), ("never-either", SYNC), ("never-either", OTHER)]
     deliver(
         acme,
-        [event(source=link, type="contact.unmatched", subject=f"{name}@example.com", time=NOW) for name, link in leaving],
+        [
+            event(source=link, type="contact.unmatched", subject=f"{name}@example.com", time=NOW)
+            for name, link in leaving
+        ],
     )
 
     assert usage(acme, NOW)["used"] == 4

@@ -124,6 +124,26 @@ def test_an_erased_contact_stays_counted_as_nobody_knows_the_age_of_its_score(ac
     assert with_score_expiry(acme, 10, DECEMBER) == (1, 1, 0)
 
 
+def test_a_score_that_a_late_event_has_changed_stays_counted(acme: Account):
+    deliver(acme, [score("ann", 20, expires_at="2027-05-01T00:00:00Z"), score("bob", 20)], now=DECEMBER)
+    usage(acme, DECEMBER)
+    closed = DECEMBER + timedelta(days=2)
+    assert deliver(acme, [score("ann", 15)], now=closed).outcomes() == {"late": 1}
+
+    assert with_score_expiry(acme, 10, closed) == (2, 1, 1)
+
+
+def test_a_contact_that_was_joined_with_another_since_the_start_stays_counted(acme: Account):
+    deliver(
+        acme, [score("ann", 20, expires_at="2027-05-01T00:00:00Z"), score("bob", 15), score("cid", 20)], now=DECEMBER
+    )
+    usage(acme, DECEMBER)
+    renamed = happens("contact.renamed", "ann", time=DECEMBER, data={"from": "bob@example.com"})
+    deliver(acme, [renamed], now=DECEMBER)
+
+    assert with_score_expiry(acme, 10, DECEMBER) == (3, 2, 1)
+
+
 def test_an_account_without_a_period_has_nothing_to_count_again(acme: Account):
     with pytest.raises(UnknownPeriod):
         without_reason(acme, "email_sent", NOW)

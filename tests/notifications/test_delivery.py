@@ -15,8 +15,10 @@ from django_q.models import OrmQ
 from accounts import usage_link
 from accounts.models import Account
 from accounts.refusals import Refused
+from jobs import row_lock
 from jobs.models import Job
 from jobs.registry import TASKS, TryAgain
+from jobs.waits import MOST_TRIES, next_wait
 from notifications import delivery, outbox
 from notifications.models import Audience, Kind, Notification, NotificationState
 from tests.factories import NOW, put_account
@@ -199,7 +201,7 @@ def test_two_tasks_at_once_send_once(server: SmtpServer, acme: Account):
 def test_a_task_that_finds_the_mail_in_other_hands_for_long_looks_again_later(
     server: SmtpServer, acme: Account, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(delivery, "WAIT_FOR_SOMEBODY_ELSE", "100ms")
+    monkeypatch.setattr(row_lock, "WAIT_FOR_SOMEBODY_ELSE", "100ms")
     sent = post(acme)
     said: list[TryAgain | None] = []
 
@@ -386,11 +388,11 @@ def test_after_three_days_a_person_must_look(server: SmtpServer, acme: Account):
     row = stored(sent)
     assert NOW + 3 * DAY - HOUR <= given_up_at <= NOW + 3 * DAY + HOUR
     assert row.state == "failed"
-    assert row.error.startswith(f"given up after {delivery.MOST_TRIES} tries in three days; the last one:")
+    assert row.error.startswith(f"given up after {MOST_TRIES} tries in three days; the last one:")
 
 
 def test_the_waits_grow_from_a_minute_to_an_hour():
-    waits = [delivery.next_wait(tries) for tries in range(1, delivery.MOST_TRIES + 1)]
+    waits = [next_wait(tries) for tries in range(1, MOST_TRIES + 1)]
 
     assert waits[:8] == [MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, HOUR]
     assert waits[-1] is None

@@ -25,4 +25,4 @@ class Command(BaseCommand):
 
 def _line(finding: Finding) -> str:
     since = "none" if finding.since is None else f"since {finding.since:%Y-%m-%d %H:%M} UTC"
-    return f"{'LATE' if finding.late else 'ok':<6}{finding.name:<13}{finding.what}: {since}"
+    return f"{'LATE' if finding.late else 'ok':<6}{finding.name:<16}{finding.what}: {since}"

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 
 def page(account: Account, **how: Any) -> Any:
-    url = usage_link.make(account.slug, now=NOW, lasts=timedelta(days=1)).url
+    url = usage_link.make(account.slug, now=NOW, lasts=timedelta(days=1), people=True).url
     return Client().get(url.removeprefix("http://127.0.0.1:8000"), **how)
 
 
@@ -90,7 +90,7 @@ def test_it_opens_for_events_for_an_unlimited_account_and_for_a_closed_one(
     assert b"no limit" in page(acme).content
     assert b"app connector events" in page(initech).content
     clock.advance(days=60)
-    url = usage_link.make("initech", now=clock.now, lasts=timedelta(days=1)).url
+    url = usage_link.make("initech", now=clock.now, lasts=timedelta(days=1), people=True).url
     assert Client().get(url.removeprefix("http://127.0.0.1:8000")).status_code == 200
 
 

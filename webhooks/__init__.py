@@ -1,0 +1,1 @@
+"""What Headcount tells other machines: signed messages, written with what they tell of, and their delivery."""
