@@ -18,6 +18,11 @@ class UsageLink(NamedTuple):
     url: str
     expires_at: datetime
 
+    @property
+    def path(self) -> str:
+        """The address without the host, for whoever is here already."""
+        return self.url.removeprefix(settings.BASE_URL)
+
 
 class Opened(NamedTuple):
     """What a token opens: the usage of an account, by its slug; and whether also the people behind the numbers."""

@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.http import HttpResponse
 
 from accounts.models import Account, Connection
+from billing_site.api.problems import Problem
 from billing_site.api.usage import connection_or_404, days_asked_for
 from billing_site.usage import words
 from billing_site.usage.charts import HEIGHT, WIDTH, Day, bar_chart
@@ -19,7 +20,7 @@ from metering.policy import is_replayable
 from metering.sql import one_snapshot
 from metering.usage import connection_status, usage
 from notifications.words import UNITS
-from plans.calendar import day_bounds, local_day
+from plans.calendar import OutsideTheCalendar, day_bounds, local_day
 from plans.models import Unit
 
 LAST_DAYS = 30
@@ -66,7 +67,10 @@ def status(visit: Visit, key: str) -> HttpResponse:
         link=link,
         seen=seen,
         billed=billed,
-        types=[(name, words.TYPES[name], number) for name, number in seen["by_type"].items()],
+        types=[
+            (name, words.TYPES[name], number)
+            for name, number in sorted(seen["by_type"].items(), key=lambda row: (-row[1], row[0]))
+        ],
         chart=bar_chart(days, [_days_of_gap(row, account, today) for row in gaps]),
         days=days,
         gaps=[_gap(row, account) for row in gaps],
@@ -83,8 +87,11 @@ def _unit(account: Account) -> str:
 
 
 def _gaps_on(account: Account, link: Connection, first: date, last: date) -> list[Mapping[str, Any]]:
-    """What was lost there on these days, the newest first."""
-    begin, end = day_bounds(first, account.timezone)[0], day_bounds(last, account.timezone)[1]
+    """What was lost there on these days, the newest first. Raises `Problem`."""
+    try:
+        begin, end = day_bounds(first, account.timezone)[0], day_bounds(last, account.timezone)[1]
+    except OutsideTheCalendar as error:
+        raise Problem.of_field("from", "bad_date", str(error)) from None
     rows = ledgers.gaps(account).filter(connection=link, starts_at__lt=end)
     rows = rows.filter(Q(ends_at=None) | Q(ends_at__gt=begin)).order_by("-starts_at", "-pk")
     return [ledgers.gap_row(row) for row in rows[:MOST_GAPS]]

@@ -1,5 +1,6 @@
 """Who counts: the list with its filters, the same as a file, and why one contact counts."""
 
+from collections import Counter, defaultdict
 from datetime import datetime
 from typing import Any, Final
 
@@ -97,7 +98,7 @@ def _row(visit: Visit, row: dict[str, Any], names: dict[str, str]) -> dict[str, 
     return {
         **row,
         "why": address("contact", subject=row["subject"], token=visit.token),
-        "given": [(words.REASONS[each["reason"]], names[each["connection"]]) for each in row["reasons"]],
+        "given": _by_connection(row["reasons"], names),
         "engaged": words.short(row["last_engaged_at"], zone),
         "refused": words.short(row["refused_since"], zone),
         "first_at": words.short(first["time"], zone) if first else "",
@@ -105,6 +106,17 @@ def _row(visit: Visit, row: dict[str, Any], names: dict[str, str]) -> dict[str, 
         "first_where": names.get(first["connection"], first["connection"]) if first else "",
         "first_id": first["id"] if first else "",
     }
+
+
+def _by_connection(given: list[dict[str, str]], names: dict[str, str]) -> dict[str, list[str]]:
+    """The reasons that each connection gives, under its name and, of two with the same name, its key."""
+    twice = {name for name, number in Counter(names.values()).items() if number > 1}
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for each in given:
+        key = each["connection"]
+        name = f"{names[key]} ({key})" if names[key] in twice else names[key]
+        found[name].append(words.REASONS[each["reason"]])
+    return dict(found)
 
 
 def _of_period(visit: Visit, row: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from accounts.models import Account, Connection, ConnectionKind
 from billing_site.usage.visit import Visit, address, page
 from metering.counted import Wanted, counted_in
-from metering.next_opening import QUIET_FOR, next_opening
+from metering.next_opening import next_opening
 from metering.notices import facts_of
 from metering.periods import current_period
 from metering.sql import one_snapshot
@@ -33,11 +33,11 @@ def less(visit: Visit) -> HttpResponse:
         links = list(account.connections.order_by("key"))
         active = seen["unit"] == Unit.ACTIVE_CONTACTS
         refused = counted_in(period, Wanted(refused=True)).count() if active else 0
-        context = {
+        context: dict[str, Any] = {
             "seen": seen,
             "unit": UNITS[seen["unit"]],
             "active": active,
-            "sends": _sends(account, links, seen, visit),
+            "sends": _sends(account, seen, visit),
             "expiries": _expiries(account, links, visit) if active else [],
             "opening": next_opening(period, at) if active else None,
             "refused": refused,
@@ -46,15 +46,14 @@ def less(visit: Visit) -> HttpResponse:
     return visit.show(
         **context,
         connections=_connections(visit, seen, links),
-        members=sum(row["contacts"] for row in seen["by_reason"] if row.get("reason") == "contact_sync"),
         until=moment(seen["period"]["end"], account.timezone),
-        quiet_for=QUIET_FOR,
+        saves_by_expiry=any(row.saved for _, row in context["expiries"]),
         refused_address=address("contacts", refused="true", token=visit.token),
         export_address=address("export", refused="true", token=visit.token),
     )
 
 
-def _sends(account: Account, links: list[Connection], seen: dict[str, Any], visit: Visit) -> WhatIf | None:
+def _sends(account: Account, seen: dict[str, Any], visit: Visit) -> WhatIf | None:
     """Without the recording of sends; None where they count for nothing."""
     name = {Unit.ACTIVE_CONTACTS: "email_sent", Unit.APP_CONNECTOR_EVENTS: "engagement.email_sent"}.get(seen["unit"])
     if name is None or not any(name in (row.get("reason"), row.get("type")) for row in seen["by_reason"]):

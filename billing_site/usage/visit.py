@@ -43,13 +43,20 @@ PAGES: Final = {
 _PARENT: Final = {"status": "connections", "contact": "contacts", "held": "gaps"}
 """Under which of them other pages are found."""
 
-_TITLES: Final = {
+_TITLES: Final[dict[str | int, str]] = {
+    "no_period": "There is no such billing period",
     HTTPStatus.BAD_REQUEST: "That could not be read",
     HTTPStatus.NOT_FOUND: "There is nothing here by that name",
     HTTPStatus.SERVICE_UNAVAILABLE: "Just a moment",
 }
+_DETAILS: Final = {
+    "not_found": "It may have been another account's, or the address was cut off.",
+    "bad_cursor": "The list has moved on; start it again.",
+    "account_busy": "Much is happening in this account just now. Reload the page.",
+    "try_again": "We could not look it up just now. Reload the page.",
+}
 
-_EXPECTED: Final = (Problem, Refused, UnknownPeriod, AccountBusy, OperationalError, InterfaceError)
+_EXPECTED: Final = (Problem, Refused, AccountBusy, OperationalError, InterfaceError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +174,9 @@ def _answer(request: HttpRequest, name: str, view: View, kwargs: dict[str, str])
             "your account to see that.",
             visit,
         )
+    except UnknownPeriod:
+        detail = "No billing period begins then, or the account was closed before it had any."
+        return _trouble(request, Problem(404, "no_period", detail), visit)
     except _EXPECTED as error:
         return _trouble(request, problem_of(error), visit)
 
@@ -186,11 +196,8 @@ def _let_in(request: HttpRequest, name: str) -> Visit:
 
 
 def _trouble(request: HttpRequest, problem: Problem, visit: Visit | None) -> HttpResponse:
-    detail = {
-        "not_found": "It may have been another account's, or the address was cut off.",
-        "bad_cursor": "The list has moved on; start it again.",
-    }.get(problem.code, problem.detail)
-    title = _TITLES.get(HTTPStatus(problem.status), HTTPStatus(problem.status).phrase)
+    detail = _DETAILS.get(problem.code, problem.detail)
+    title = _TITLES.get(problem.code) or _TITLES.get(problem.status, HTTPStatus(problem.status).phrase)
     answer = _refused(request, title, detail, visit, problem.status)
     for name, value in problem.headers.items():
         answer.headers[name] = value

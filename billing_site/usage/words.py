@@ -153,6 +153,8 @@ def forecast(seen: dict[str, Any], today: date, zone: str) -> str:
     if expected is None:
         early = "It is too early to tell: a forecast needs a week of this period."
         return early + (reached if on is not None else "")
+    if not expected and not seen["used"]:
+        return "Nothing is counted yet, so there is nothing to continue."
     if expected == seen["used"] and seen["state"] in STANDSTILLS:
         return f"While nothing more is counted, the number stays at {unit.count(expected)}.{reached}"
     return f"If all goes on as it does, about {unit.count(expected)} when the period ends on {end}.{reached}"
