@@ -150,8 +150,16 @@ SECURE_CSP: dict[str, list[str]] = {
 }
 # Only inside the admin, where scripts of other hosts stay forbidden too (`admin_scripts`).
 ADMIN_CSP: dict[str, list[str]] = SECURE_CSP | {"script-src": [CSP.SELF, CSP.UNSAFE_EVAL]}
-# For the page of a usage link: `csp_override(settings.FRAMED_CSP)` together with `xframe_options_exempt`.
-FRAMED_CSP: dict[str, list[str]] = SECURE_CSP | {"frame-ancestors": FRAME_ORIGINS or [CSP.NONE]}
+# For the pages of a usage link: `csp_override(settings.FRAMED_CSP)` together with `xframe_options_exempt`. They have
+# no script and no style but the one file.
+FRAMED_CSP: dict[str, list[str]] = {
+    "default-src": [CSP.NONE],
+    "style-src": [CSP.SELF],
+    "img-src": [CSP.SELF],
+    "base-uri": [CSP.NONE],
+    "form-action": [CSP.SELF],
+    "frame-ancestors": FRAME_ORIGINS or [CSP.NONE],
+}
 
 LOGGING = {
     "version": 1,

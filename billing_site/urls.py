@@ -7,7 +7,6 @@ from django.views.generic import RedirectView
 
 from billing_site import health
 from billing_site.api import problems
-from billing_site.usage_page import usage_page
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
@@ -15,7 +14,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.ready),
     path("metrics", health.measured),
     path("admin/", admin.site.urls),
-    path("usage/", usage_page),
+    path("usage/", include("billing_site.usage.urls")),
     path("api/v1/", include("billing_site.api.urls")),
     re_path(r"^api(?:/|$)", csrf_exempt(problems.no_such_path)),
 ]

@@ -1,6 +1,7 @@
 """Count members and live scores into a period that opens: the state at its start, by event time (DESIGN section 6)."""
 
 from datetime import datetime
+from typing import Any
 
 from accounts.models import Connection
 from metering import sql
@@ -8,15 +9,9 @@ from metering.catalogue import ContactUnit, Reason
 from metering.models import BillingPeriod
 from metering.state import connection_facts
 
-# Which transition was the last before the start: the last of all, or the one kept beside it.
-_CARRY_IN = """
-INSERT INTO metering_countedcontact
-  (account_id, period_id, unit, contact_id, reasons, carried_in, connections, event_reasons, carried_reasons,
-   scored_at)
-SELECT %(account)s, %(period)s, %(unit)s, contact_id, bit_or(reason), true,
-       array_agg(connection_id ORDER BY connection_id), array_fill(0, ARRAY[count(*)::int]),
-       array_agg(reason ORDER BY connection_id), CASE WHEN bool_and(by_setting) THEN max(set_at) END
-FROM (
+# The state at a start, a row per contact and connection. Which transition was the last before the start: the last of
+# all, or the one kept beside it. `set_at`: when a score was set; `by_setting`: none has an expiry of its own.
+STATE_AT_START = """
   SELECT contact_id, connection_id, bit_or(reason) AS reason, max(set_at) AS set_at, bool_and(by_setting) AS by_setting
   FROM (
     SELECT contact_id, connection_id, %(synced)s::int AS reason, NULL::timestamptz AS set_at, true AS by_setting
@@ -41,9 +36,18 @@ FROM (
            OR (score.expires_at IS NULL AND enabled.expiry IS NULL))
   ) AS state
   GROUP BY contact_id, connection_id
-) AS place
-GROUP BY contact_id
 """
+
+_CARRY_IN = f"""
+INSERT INTO metering_countedcontact
+  (account_id, period_id, unit, contact_id, reasons, carried_in, connections, event_reasons, carried_reasons,
+   scored_at)
+SELECT %(account)s, %(period)s, %(unit)s, contact_id, bit_or(reason), true,
+       array_agg(connection_id ORDER BY connection_id), array_fill(0, ARRAY[count(*)::int]),
+       array_agg(reason ORDER BY connection_id), CASE WHEN bool_and(by_setting) THEN max(set_at) END
+FROM ({STATE_AT_START}) AS place
+GROUP BY contact_id
+"""  # noqa: S608 - both are texts of this file
 
 _TALLY_REASONS = """
 INSERT INTO metering_reasonsettally (account_id, period_id, unit, reasons, contacts)
@@ -71,18 +75,23 @@ def carry_in(period: BillingPeriod) -> None:
 
     A connection that was disabled at the start carries nothing in.
     """
-    start: datetime = period.starts_at
+    state = parameters_of_state(period.account_id, period.starts_at)
+    if not state["connections"]:
+        return
+    parameters = {**state, "period": period.pk, "unit": ContactUnit.ACTIVE.value}
+    for statement in (_CARRY_IN, _TALLY_REASONS, _TALLY_CONNECTIONS, _TOTAL):
+        sql.run(statement, parameters)
+
+
+def parameters_of_state(account_id: int, start: datetime) -> dict[str, Any]:
+    """What `STATE_AT_START` asks for; `connections` are those that were enabled then."""
     enabled = [
         facts
-        for facts in map(connection_facts, Connection.objects.filter(account_id=period.account_id))
+        for facts in map(connection_facts, Connection.objects.filter(account_id=account_id))
         if facts.enabled_at(start)
     ]
-    if not enabled:
-        return
-    parameters = {
-        "account": period.account_id,
-        "period": period.pk,
-        "unit": ContactUnit.ACTIVE.value,
+    return {
+        "account": account_id,
         "synced": Reason.CONTACT_SYNC.value,
         "scored": Reason.LEAD_SCORE.value,
         "start": start,
@@ -91,5 +100,3 @@ def carry_in(period: BillingPeriod) -> None:
             None if facts.score_expiry_days is None else f"{facts.score_expiry_days} days" for facts in enabled
         ],
     }
-    for statement in (_CARRY_IN, _TALLY_REASONS, _TALLY_CONNECTIONS, _TOTAL):
-        sql.run(statement, parameters)

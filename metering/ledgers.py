@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import F, QuerySet
+from django.db.models import F, QuerySet, Sum
 from django.db.models.functions import Collate
 
 from accounts.models import Account
@@ -87,6 +87,12 @@ def notification_row(mail: Notification) -> dict[str, Any]:
 def gaps(account: Account) -> QuerySet[Gap]:
     """What an account has lost."""
     return Gap.objects.filter(account_id=account.pk).select_related("connection")
+
+
+def lost_now(account: Account) -> int:
+    """Events lost so far in the gaps that go on."""
+    going_on = Gap.objects.filter(account_id=account.pk, ends_at__isnull=True)
+    return going_on.aggregate(events=Sum("events"))["events"] or 0
 
 
 def gap_row(gap: Gap) -> dict[str, Any]:

@@ -186,7 +186,7 @@ def _link(row: Notification, account: Account, now: datetime) -> str:
     """Customers see their usage without a login; staff have one."""
     if row.audience == Audience.STAFF:
         return settings.BASE_URL + reverse("admin:accounts_account_change", args=[account.pk])
-    return usage_link.make(account.slug, now=now, lasts=LINK_LASTS).url
+    return usage_link.make(account.slug, now=now, lasts=LINK_LASTS, people=False).url
 
 
 def _message_id(row: Notification) -> str:

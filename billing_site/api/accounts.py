@@ -110,7 +110,7 @@ class UsageLink(Endpoint):
         account = account_or_404(slug)
         if request.META.get("CONTENT_LENGTH") not in (None, "", "0"):
             fields.read_fields(request, NoFields)
-        link = usage_link.make(account.slug, now=timezone.now(), lasts=LINK_LASTS)
+        link = usage_link.make(account.slug, now=timezone.now(), lasts=LINK_LASTS, people=True)
         return Response({"url": link.url, "expires_at": link.expires_at})
 
 

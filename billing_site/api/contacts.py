@@ -1,6 +1,7 @@
 """Who counts and why: the counted contacts of a period, in pages or as a file, and one contact over all periods."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from itertools import chain, islice
 from typing import ClassVar, Final
 
@@ -32,27 +33,35 @@ class _OfAPeriod(Endpoint):
 
     def wanted(self, account: Account) -> Wanted:
         """Which of them are asked for. Raises `Problem`."""
-        key = self.query.get("connection")
-        return Wanted(
-            reason=reason_named(self.query.get("reason")),
-            connection=None if key is None else connection_or_404(account, key),
-            refused=queries.switch(self.query, "refused") if "refused" in self.query else None,
-        )
+        return wanted_by(self.query, account)
 
     def period(self, account: Account) -> BillingPeriod:
         """The period that is asked about, by default the current one. Raises `Problem`, `UnknownPeriod`."""
-        start = self.query.get("period")
+        return period_named(self.query, account, opened(account))
+
+
+def wanted_by(query: Mapping[str, str], account: Account) -> Wanted:
+    """Which counted contacts are asked for. Raises `Problem`."""
+    key = query.get("connection")
+    return Wanted(
+        reason=reason_named(query.get("reason")),
+        connection=None if key is None else connection_or_404(account, key),
+        refused=queries.switch(query, "refused") if "refused" in query else None,
+    )
+
+
+def period_named(query: Mapping[str, str], account: Account, at: datetime) -> BillingPeriod:
+    """The period that starts when `period` says, by default that of an instant. Raises `Problem`, `UnknownPeriod`."""
+    start = query.get("period")
+    if start is not None:
         try:
-            starts_at = None if start is None else read_time(start)
+            return period_starting(account, read_time(start))
         except Fault:
             raise Problem.of_field("period", "bad_time", "period is the time at which one starts.") from None
-        at = opened(account)
-        if starts_at is not None:
-            return period_starting(account, starts_at)
-        current = current_period(account.pk, at)
-        if current is None:
-            raise UnknownPeriod(f"no period of account {account.slug} contains {at}")
-        return current
+    current = current_period(account.pk, at)
+    if current is None:
+        raise UnknownPeriod(f"no period of account {account.slug} contains {at}")
+    return current
 
 
 class Contacts(_OfAPeriod):
@@ -76,10 +85,15 @@ class Export(_OfAPeriod):
     def get(self, request: Request) -> StreamingHttpResponse:
         account = self.account_asked_about()
         wanted, period = self.wanted(account), self.period(account)
-        lines = _begun(contacts_as_csv(period, wanted))
-        name = file_name(account.slug, period)
-        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
+        return csv_file(account, period, wanted)
+
+
+def csv_file(account: Account, period: BillingPeriod, wanted: Wanted) -> StreamingHttpResponse:
+    """Counted contacts of an account's period as a file to be kept."""
+    lines = _begun(contacts_as_csv(period, wanted))
+    name = file_name(account.slug, period)
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8", headers=headers)
 
 
 def _begun(lines: Iterator[str]) -> Iterator[str]:

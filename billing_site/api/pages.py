@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from django.core.signing import BadSignature, Signer
 from django.db.models import Model, Q, QuerySet
@@ -10,12 +10,24 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
 from billing_site.api import queries
-from billing_site.api.endpoint import Endpoint
 from billing_site.api.problems import Problem
 
 PAGE_PARAMETERS: Final = ("page_size", "cursor")
 DEFAULT_PAGE_SIZE: Final = 100
 MAX_PAGE_SIZE: Final = 1_000
+
+
+class _Request(Protocol):
+    def build_absolute_uri(self) -> str: ...
+
+
+class Asking(Protocol):
+    """Who asks for a page: an endpoint, or a page of the site. `query`: its parameters."""
+
+    @property
+    def query(self) -> dict[str, str]: ...
+    @property
+    def request(self) -> _Request: ...
 
 
 class _Cursor(NamedTuple):
@@ -40,7 +52,7 @@ class Pages:
         self._next: _Cursor | None = None
         self._previous: _Cursor | None = None
 
-    def of[Row: Model](self, rows: QuerySet[Row], endpoint: Endpoint) -> Sequence[Row]:
+    def of[Row: Model](self, rows: QuerySet[Row], endpoint: Asking) -> Sequence[Row]:
         """The page that is asked for. Raises `Problem`: `out_of_range`, `bad_cursor`."""
         size = self._size(endpoint)
         cursor = self._read(endpoint.query.get("cursor"))
@@ -57,7 +69,7 @@ class Pages:
         self._next = _Cursor(backwards=False, position=self._position(page[-1:])) if has_next else None
         return page
 
-    def of_days(self, first: date, last: date, endpoint: Endpoint) -> Sequence[date]:
+    def of_days(self, first: date, last: date, endpoint: Asking) -> Sequence[date]:
         """The page of a range of days. Raises `Problem`: `out_of_range`, `bad_cursor`."""
         size = self._size(endpoint)
         cursor = self._read(endpoint.query.get("cursor"))
@@ -75,9 +87,13 @@ class Pages:
 
     def answer(self, results: Sequence[Any]) -> Response:
         """The page with the addresses of its neighbours."""
-        return Response({"results": results, "next": self._link(self._next), "previous": self._link(self._previous)})
+        return Response({"results": results, **self.neighbours()})
 
-    def _size(self, endpoint: Endpoint) -> int:
+    def neighbours(self) -> dict[str, str | None]:
+        """The addresses of the pages beside the one that was asked for."""
+        return {"next": self._link(self._next), "previous": self._link(self._previous)}
+
+    def _size(self, endpoint: Asking) -> int:
         self._address = endpoint.request.build_absolute_uri()
         return queries.whole_number(endpoint.query, "page_size", DEFAULT_PAGE_SIZE, least=1, most=MAX_PAGE_SIZE)
 

@@ -85,7 +85,7 @@ def not_found() -> Problem:
 
 def problem_response(error: Exception, context: Mapping[str, Any]) -> Response:
     """What REST framework calls for anything that a view raises."""
-    problem = _problem_of(error)
+    problem = problem_of(error)
     response = Response(problem.body, status=problem.status, headers=dict(problem.headers), content_type=MEDIA_TYPE)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         request = context["request"]._request
@@ -103,7 +103,8 @@ def problem_response(error: Exception, context: Mapping[str, Any]) -> Response:
     return response
 
 
-def _problem_of(error: Exception) -> Problem:
+def problem_of(error: Exception) -> Problem:
+    """What to answer to anything that a view raises."""
     match error:
         case Problem():
             return error
@@ -162,7 +163,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """400 for what Django itself refuses, as an unknown Host; a page outside the API."""
     if not _is_of_the_api(request):
         return defaults.bad_request(request, exception)
-    return plain(_problem_of(BadRequest()))
+    return plain(problem_of(BadRequest()))
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:

@@ -1,7 +1,7 @@
 """Query parameters, read strictly: what is unknown, repeated or malformed is refused by name."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import date
 from typing import Final
 
@@ -31,7 +31,7 @@ def read_query(request: HttpRequest, allowed: Collection[str]) -> dict[str, str]
     return {name: str(value) for name, value in sent.items()}
 
 
-def switch(query: dict[str, str], name: str) -> bool:
+def switch(query: Mapping[str, str], name: str) -> bool:
     """A yes or no, no by default. Raises `Problem`: `bad_switch`."""
     value = query.get(name, "false")
     if value not in ("true", "false"):
@@ -39,7 +39,7 @@ def switch(query: dict[str, str], name: str) -> bool:
     return value == "true"
 
 
-def whole_number(query: dict[str, str], name: str, default: int, *, least: int, most: int) -> int:
+def whole_number(query: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:
     """A whole number within bounds. Raises `Problem`: `out_of_range`, also for what is no number."""
     value = query.get(name)
     if value is None:
@@ -49,7 +49,7 @@ def whole_number(query: dict[str, str], name: str, default: int, *, least: int, 
     return int(value)
 
 
-def day(query: dict[str, str], name: str) -> date | None:
+def day(query: Mapping[str, str], name: str) -> date | None:
     """A day, YYYY-MM-DD and nothing else; None if it is not given. Raises `Problem`: `bad_date`."""
     value = query.get(name)
     if value is None:

@@ -127,6 +127,12 @@ def _days_asked(query: dict[str, str]) -> tuple[date | None, date | None]:
     return queries.day(query, "from"), queries.day(query, "to")
 
 
+def days_asked_for(query: dict[str, str], account: Account) -> tuple[date, date]:
+    """The local days `from` and `to`, both inclusive, by default the current billing period up to today. Raises
+    `Problem`."""
+    return _range(account, *_days_asked(query))
+
+
 def _range(account: Account, first: date | None, last: date | None) -> tuple[date, date]:
     """A range of local days, where none is asked for the current billing period up to today. Raises `Problem`."""
     if first is None or last is None:

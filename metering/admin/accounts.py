@@ -1,20 +1,25 @@
 """The list of accounts, and the page of one: how it stands, and the pages that steer it."""
 
-from typing import Any, override
+from datetime import timedelta
+from typing import Any, Final, override
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
+from accounts import usage_link
 from accounts.admin import AccountAdmin
 from accounts.models import Account
 from metering import account_summary, steering_pages
 from metering.standing import standing_of
 
 admin.site.unregister(Account)
+
+A_LOOK: Final = timedelta(minutes=30)
+"""How long staff's link to a customer's pages lasts."""
 
 
 @admin.register(Account)
@@ -28,7 +33,8 @@ class SteeredAccountAdmin(AccountAdmin):
         page = path(
             "<int:account_id>/steer/<slug:step>/", self.admin_site.admin_view(self.steer), name="accounts_account_steer"
         )
-        return [page, *super().get_urls()]
+        window = path("<int:account_id>/usage/", self.admin_site.admin_view(self.usage), name="accounts_account_usage")
+        return [page, window, *super().get_urls()]
 
     @override
     def change_view(
@@ -57,6 +63,16 @@ class SteeredAccountAdmin(AccountAdmin):
             back=reverse("admin:accounts_account_change", args=[account.pk]),
             context={**self.admin_site.each_context(request), "opts": self.opts},
         )
+
+    def usage(self, request: HttpRequest, account_id: int) -> HttpResponse:
+        """To the usage as the customer sees it, by a link that is made now and lasts no longer than a look."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        account = self.get_object(request, str(account_id))
+        if account is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, str(account_id))  # type: ignore[no-any-return]
+        link = usage_link.make(account.slug, now=timezone.now(), lasts=A_LOOK, people=True)
+        return HttpResponseRedirect(link.path)
 
 
 def _may_steer(request: HttpRequest) -> bool:

@@ -20,7 +20,7 @@ OURS = [
 ]
 
 # Who may read the clock: the outermost layer, which hands the time on. The domain is told.
-INTERFACES = ("billing_site/api/", "billing_site/health.py", "billing_site/usage_page.py", "billing_site/demo/")
+INTERFACES = ("billing_site/api/", "billing_site/health.py", "billing_site/usage/visit.py", "billing_site/demo/")
 CLOCKS = {"timezone": {"now", "localtime", "localdate"}, "datetime": {"now", "utcnow", "today"}, "date": {"today"}}
 
 

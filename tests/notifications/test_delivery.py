@@ -109,7 +109,7 @@ def test_a_customers_link_opens_the_usage_of_that_account_for_90_days(server: Sm
     text = text_of(server.messages[0], "plain")
     found = re.search(r"https://billing.example.com/usage/\?token=(\S+)", text)
     assert found
-    assert usage_link.read(found[1], NOW + 90 * DAY - MINUTE) == "acme"
+    assert usage_link.read(found[1], NOW + 90 * DAY - MINUTE) == ("acme", False)
     assert found[1] in text_of(server.messages[0], "html")
 
 

@@ -1,0 +1,80 @@
+"""The pages' own words: one for everything there is, and the forecast in sentences."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from accounts.models import ConnectionKind
+from billing_site.usage import words
+from metering.catalogue import BY_NAME, REASON_BY_LABEL
+from metering.limits import STATE_OF
+from metering.models import GapReason, PeriodState
+from notifications.models import Kind, NotificationState
+
+TODAY = date(2026, 11, 22)
+
+
+@pytest.mark.parametrize(
+    ("words_of", "names"),
+    [
+        (words.REASONS, REASON_BY_LABEL),
+        (words.TYPES, BY_NAME),
+        (words.GAP_REASONS, GapReason.values),
+        (words.KINDS, ConnectionKind.values),
+        (words.MAILS, Kind.values),
+        (words.MAIL_STATES, NotificationState.values),
+        (words.PERIOD_STATES, PeriodState.values),
+        (words.ACTIONS, STATE_OF.keys() | {"upgrade"}),
+        (words.STATES, ["ok", "warning", "limit_reached", *STATE_OF.values(), "over_top_tier"]),
+    ],
+)
+def test_there_is_a_word_for_everything_and_for_nothing_else(words_of: Any, names: Any):
+    assert set(words_of) == set(names)
+
+
+def seen(expected: int | None, on: date | None, **more: Any) -> dict[str, Any]:
+    return {
+        "unit": "active_contacts",
+        "used": 800,
+        "limit": 1_000,
+        "state": "warning",
+        "period": {"end": datetime(2026, 12, 1, tzinfo=UTC)},
+        "forecast": {"used_at_period_end": expected, "limit_reached_on": on},
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("shown", "sentence"),
+    [
+        (seen(None, None), "It is too early to tell: a forecast needs a week of this period."),
+        (
+            seen(None, date(2026, 11, 3)),
+            "It is too early to tell: a forecast needs a week of this period. "
+            "The limit was reached on 3 November 2026.",
+        ),
+        (
+            seen(950, None),
+            "If all goes on as it does, about 950 active contacts when the period ends on 1 December 2026. "
+            "The limit will not be reached in this period.",
+        ),
+        (
+            seen(1_200, date(2026, 11, 28)),
+            "If all goes on as it does, about 1,200 active contacts when the period ends on 1 December 2026. "
+            "The limit will be reached about 28 November 2026.",
+        ),
+        (
+            seen(950, None, limit=None),
+            "If all goes on as it does, about 950 active contacts when the period ends on 1 December 2026.",
+        ),
+        (
+            seen(1_000, date(2026, 11, 20), used=1_000, state="paused"),
+            "While nothing more is counted, the number stays at 1,000 active contacts. "
+            "The limit was reached on 20 November 2026.",
+        ),
+        (seen(0, None, used=0, state="ok"), "Nothing is counted yet, so there is nothing to continue."),
+    ],
+)
+def test_the_forecast_in_sentences(shown: dict[str, Any], sentence: str):
+    assert words.forecast(shown, TODAY, "UTC") == sentence
