@@ -46,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> StoppedClock:
 @pytest.fixture
 def catalogue(db: None) -> None:
     """The shipped plans."""
-    load()
+    load(NOW)
 
 
 @pytest.fixture
