@@ -73,8 +73,8 @@ def seen(rows: Iterable[Plan | Tier]) -> str:
 
 
 def tiers_in_order(plan: Plan) -> list[Tier]:
-    """All versions of all tiers of a plan; the cheapest tier first, of each the newest version first."""
-    return list(plan.tiers.order_by("trial", "key", "-version"))
+    """All versions of all tiers of a plan, always in the same order."""
+    return list(plan.tiers.order_by("key", "version"))
 
 
 @transaction.atomic
