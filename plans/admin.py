@@ -117,30 +117,33 @@ def _tiers_table(plan: Plan, request: HttpRequest, now: datetime) -> dict[str, A
     on_offer = shown.on_offer(tiers)
     rows = [
         [
-            format_html(
-                '<a href="{}" class="underline">{}</a>', reverse("admin:plans_tier_change", args=[tier.pk]), tier.key
-            ),
+            _tier_cell(tier, tiers, request),
             tier.version,
             {"content": shown.limit(tier), "class": "whitespace-nowrap"},
             {"content": shown.price(tier), "class": "whitespace-nowrap"},
-            "yes" if tier.trial else "no",
             shown.state(tier, on_offer.get(tier.key)),
             f"{accounts.get(tier.pk, 0):,}",
-            {"content": _links(tier, tiers, request), "class": "whitespace-nowrap"},
+            "yes" if tier.trial else "no",
         ]
         for tier in tiers
     ]
-    return {"headers": ["Tier", "Version", "Limit", "Price", "Trial", "State", "Accounts", ""], "rows": rows}
+    return {"headers": ["Tier", "Version", "Limit", "Price", "State", "Accounts", "Trial"], "rows": rows}
 
 
-def _links(tier: Tier, tiers: list[Tier], request: HttpRequest) -> str:
+def _tier_cell(tier: Tier, tiers: list[Tier], request: HttpRequest) -> str:
+    """The tier, and under it what can be done: in the first column, which a phone shows too."""
     addresses = [
         (reverse("admin:plans_tier_step", args=[tier.pk, key]), title, f"{tier.key} version {tier.version}")
         for key, title, permission in tier_steps(tier, tiers)
         if request.user.has_perm(permission)
     ]
     link = '<a href="{0}" class="underline mr-2" aria-label="{1}: {2}">{1}</a>'
-    return format_html_join("", link, addresses)
+    return format_html(
+        '<a href="{}" class="font-semibold underline">{}</a><div class="whitespace-nowrap text-xs">{}</div>',
+        reverse("admin:plans_tier_change", args=[tier.pk]),
+        tier.key,
+        format_html_join("", link, addresses),
+    )
 
 
 @admin.register(Tier)

@@ -20,7 +20,9 @@ from plans.catalogue_forms import PlanForm, PublishForm, ReasonForm, RenameForm,
 from plans.models import Plan, Tier
 from plans.versions import PLAN_TERMS, By, Drafted, Terms, terms_of
 
-DRAFTS: Final = "Nobody is on a draft, and the API does not show it, before it is published."
+DRAFTS: Final = (
+    "A draft changes nothing for anybody: accounts can be on it, and the API shows it, once it is published."
+)
 SAID: Final = {
     Drafted.CREATED: "is drafted",
     Drafted.CHANGED: "has changed",
@@ -41,6 +43,7 @@ class Step:
     initial: dict[str, Any] = field(default_factory=dict)
     fixed: tuple[str, ...] = ()
     table: dict[str, Any] | None = None
+    subject: str = ""
     removes_plan: bool = False
 
 
@@ -188,7 +191,8 @@ def _draft(tier: Tier, newest: Tier | None) -> Step:
     fixed = ("tier",) if newest is None else ("tier", "trial")
     table = None if newest is None else shown.comparison(("On offer", newest))
     title = "Change the draft" if tier.published_at is None else "New version"
-    return Step("terms", title, [DRAFTS], operate, "plans.add_tier", TierForm, initial, fixed, table)
+    effect = [DRAFTS, "Publish it from the page of the plan."]
+    return Step("terms", title, effect, operate, "plans.add_tier", TierForm, initial, fixed, table, tier.key)
 
 
 def _publish_tier(tier: Tier, newest: Tier | None, now: datetime) -> Step:
@@ -218,6 +222,7 @@ def _publish_tier(tier: Tier, newest: Tier | None, now: datetime) -> Step:
         PublishForm,
         {"as_seen": versions.seen([tier])},
         table=shown.comparison(*rows),
+        subject=f"{tier.key} version {tier.version}",
     )
 
 
@@ -227,7 +232,8 @@ def _discard_tier(tier: Tier) -> Step:
         return f"The draft of {tier.key} is gone."
 
     effect = ["The draft goes. Nobody is on it; what is published stays as it is."]
-    return Step("discard", "Discard", effect, operate, "plans.add_tier", table=shown.comparison(("Draft", tier)))
+    table, subject = shown.comparison(("Draft", tier)), f"{tier.key} version {tier.version}"
+    return Step("discard", "Discard", effect, operate, "plans.add_tier", table=table, subject=subject)
 
 
 def _terms(answers: dict[str, Any]) -> dict[str, Any]:
@@ -260,7 +266,7 @@ def take(
             return HttpResponseRedirect(plans if step.removes_plan else back)
     shown_then = {
         **context,
-        "title": f"{step.title}: {about}",
+        "title": f"{step.title}: {step.subject or about}",
         "about": about,
         "step": step,
         "form": form,

@@ -72,14 +72,13 @@ def _try(form: forms.Form, content: str | None, by: By, *, dry_run: bool) -> Imp
 
 
 def _rows(found: Import) -> list[list[Any]]:
+    """The lines that change something or are at fault; in a long file the others would hide them."""
     return [
-        [
-            line.number,
-            line.plan,
-            line.tier,
-            "; ".join(f"{name}: {text}" if name else text for name, text in line.errors)
-            or "; ".join(line.done)
-            or "unchanged",
-        ]
+        [line.number, line.plan, line.tier, "; ".join([*(_said(*error) for error in line.errors), *line.done])]
         for line in found.lines
+        if line.errors or line.done
     ]
+
+
+def _said(field: str, text: str) -> str:
+    return f"{field}: {text}" if field else text

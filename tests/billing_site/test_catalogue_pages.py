@@ -102,7 +102,7 @@ def test_the_page_of_a_plan_shows_its_tiers_by_version_with_their_accounts(sam: 
 
     table = sam.get(plan_page()).context["tiers"]["rows"]
 
-    shown = [(row[1], row[2]["content"], row[5], row[6]) for row in table if ">starter<" in row[0]]
+    shown = [(row[1], row[2]["content"], row[4], row[5]) for row in table if ">starter<" in row[0]]
     assert shown == [(2, "1,500", "on offer", "2"), (1, "1,000", "replaced", "1")]
 
 
@@ -128,7 +128,7 @@ def test_what_is_offered_is_what_makes_sense(sam: Client, draft: str, offered: l
 
     table = sam.get(plan_page()).context["tiers"]["rows"]
 
-    links = "".join(row[7]["content"] for row in table if ">starter<" in row[0])
+    links = "".join(row[0] for row in table if ">starter<" in row[0])
     words = ("New version", "Publish", "Change", "Discard")
     assert [word for word in words if f">{word}</a>" in links] == offered
 
@@ -274,7 +274,7 @@ def test_who_may_only_look_is_offered_nothing_but_the_export():
         ("Export", reverse("admin:plans_plan_export"))
     ]
     assert client.get(plan_page()).context["steps"] == []
-    assert {row[7]["content"] for row in client.get(plan_page()).context["tiers"]["rows"]} == {""}
+    assert "/catalogue/" not in get(client, plan_page())
     assert client.get(reverse("admin:plans_plan_import")).status_code == 403
     assert login_without_any().get(reverse("admin:plans_plan_export")).status_code == 403
 
@@ -318,7 +318,7 @@ def test_a_file_is_shown_first_and_then_drafted_once(sam: Client):
     page = answer.content.decode()
     assert "version 2: limit 1,000 → 1,500" in page
     assert "new plan; new tier" in page
-    assert page.count("unchanged") == 13
+    assert len(answer.context["lines"]["rows"]) == 2
     assert not Tier.objects.filter(published_at=None).exists()
 
     assert "2 of 15 lines were drafted." in confirm(sam, answer).content.decode()
@@ -334,6 +334,7 @@ def test_what_is_exported_changes_nothing(sam: Client):
     answer = upload(sam, file.content)
 
     assert answer.context["found"].changes == 0
+    assert "Nothing: the catalogue says all of it already." in answer.content.decode()
     assert "Draft it" not in answer.content.decode()
 
 

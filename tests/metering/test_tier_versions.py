@@ -10,7 +10,7 @@ from accounts.models import Account
 from accounts.refusals import Refused
 from metering import steering
 from metering.ledgers import plan_row, plans
-from metering.models import BillingPeriod
+from metering.models import BillingPeriod, UpgradeCause
 from metering.reconcile import differences
 from metering.tasks import upgrade as upgrade_task
 from metering.upkeep import do_due_work
@@ -137,7 +137,7 @@ def test_an_automatic_upgrade_takes_the_smallest_that_fits_of_the_newest_version
     publish("growth", 3_000)
 
     deliver(acme, people(0, 2))
-    upgrade_task(acme.pk, NOW)
+    upgrade_task(UpgradeCause.objects.get().pk, NOW)
 
     assert tiers(acme)[-1][:2] == ("growth", 3)
 
@@ -147,7 +147,7 @@ def test_an_automatic_upgrade_may_lead_to_more_room_in_the_same_tier(acme: Accou
     publish("starter", 1_200)
 
     deliver(acme, people(0, 2))
-    upgrade_task(acme.pk, NOW)
+    upgrade_task(UpgradeCause.objects.get().pk, NOW)
 
     assert tiers(acme)[-1][:2] == ("starter", 2)
     assert usage(acme, NOW)["limit"] == 1_200
