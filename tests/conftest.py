@@ -53,7 +53,7 @@ def unlimited_reads(settings: Any) -> None:
 @pytest.fixture
 def catalogue(db: None) -> None:
     """The shipped plans."""
-    load()
+    load(NOW)
 
 
 @pytest.fixture

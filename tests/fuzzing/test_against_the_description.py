@@ -37,7 +37,7 @@ def now() -> datetime:
 @pytest.fixture
 def world(db: None, now: datetime) -> list[Account]:
     """The accounts that `hooks` knows: some people, a counted one, a limit, a pause."""
-    load()
+    load(now)
     signed_up_at = now - timedelta(days=100)
     accounts = [
         put_account(slug, now=now, plan="connect", tier="starter", signed_up_at=signed_up_at) for slug in ACCOUNTS

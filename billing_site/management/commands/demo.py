@@ -63,7 +63,7 @@ class Command(BaseCommand):
         if not settings.DEBUG:
             _refuse_real_data()
             call_command("collectstatic", interactive=False, verbosity=0)
-        load()
+        load(timezone.now())
         schedules.sync(timezone.now())
         load_all(timezone.now, self._say)
         return _make_access(timezone.now())
