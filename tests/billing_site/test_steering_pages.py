@@ -20,6 +20,7 @@ from notifications.models import Notification
 from plans.models import Tier
 from tests.conftest import StoppedClock
 from tests.factories import NOW, deliver, event, put_account, put_connection, rows, unguarded
+from tests.metering.test_tier_versions import publish
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clock")]
 
@@ -291,6 +292,8 @@ def test_a_double_click_leaves_one_row(sam: Client, acme: Account, step: str):
         put_account("acme", signed_up_at=acme.signed_up_at, limit_override=2, at_limit="hold")
         fill(acme, 4)
         BillingPeriod.objects.update(limit=3)  # there is room for one, not for both
+    elif step == "renew":
+        publish("starter", 1_200)
     first, again = (do(sam, acme, step, **answers_of(step)) for _ in range(2))
 
     assert ("acme: " in first, "acme: " in again) == (True, True)
