@@ -1,7 +1,6 @@
 """Who counts: the list with its filters, the same as a file, and why one contact counts."""
 
 from collections import Counter, defaultdict
-from datetime import datetime
 from typing import Any, Final
 
 from django.http import HttpResponse, HttpResponseBase
@@ -11,7 +10,7 @@ from billing_site.api.contacts import csv_file, period_named, wanted_by
 from billing_site.api.pages import Pages
 from billing_site.usage import words
 from billing_site.usage.overview import names_of
-from billing_site.usage.visit import NoPeople, Visit, address, page
+from billing_site.usage.visit import NoPeople, Visit, address, as_parameter, page
 from metering.catalogue import types_counting_for
 from metering.counted import contact_rows, counted_in, unit_listed, why
 from metering.models import BillingPeriod
@@ -44,8 +43,8 @@ def contacts(visit: Visit) -> HttpResponse:
         unit=UNITS[f"{unit.name.lower()}_contacts"],
         names=names,
         reasons=list(dict.fromkeys(kind.reason.label for kind in types_counting_for(unit) if kind.reason is not None)),
-        periods=[(_as_parameter(start), moment(start, account.timezone)) for start in starts],
-        chosen={**dict.fromkeys(FILTERS, ""), **visit.query, "period": _as_parameter(period.starts_at)},
+        periods=[(as_parameter(start), moment(start, account.timezone)) for start in starts],
+        chosen={**dict.fromkeys(FILTERS, ""), **visit.query, "period": as_parameter(period.starts_at)},
         is_filtered=any(name in visit.query for name in FILTERS[1:]),
         export=address("export", token=visit.token, **{name: visit.query.get(name, "") for name in FILTERS}),
         everybody=address("contacts", token=visit.token, period=visit.query.get("period", "")),
@@ -86,10 +85,6 @@ def contact(visit: Visit) -> HttpResponse:
 def _may_see_people(visit: Visit) -> None:
     if not visit.people:
         raise NoPeople
-
-
-def _as_parameter(at: datetime) -> str:
-    return at.isoformat().replace("+00:00", "Z")
 
 
 def _row(visit: Visit, row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:

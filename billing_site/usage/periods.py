@@ -5,7 +5,7 @@ from django.http import HttpResponse
 from billing_site.api.pages import Pages
 from billing_site.usage import words
 from billing_site.usage.gauge import share
-from billing_site.usage.visit import Visit, address, page
+from billing_site.usage.visit import Visit, address, as_parameter, page
 from metering.models import BillingPeriod
 from metering.usage import period_row
 from notifications.words import UNITS, moment
@@ -28,12 +28,12 @@ def periods(visit: Visit) -> HttpResponse:
                 **row,
                 "began": moment(row["start"], account.timezone),
                 "ends": moment(row["end"], account.timezone),
-                "key": row["start"].strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "key": as_parameter(row["start"]),
                 "state_words": words.PERIOD_STATES[row["state"]],
                 "unit_words": UNITS[row["unit"]],
                 "bar": share(row["used"], longest),
                 "limit_at": None if row["limit"] is None else share(row["limit"], longest),
-                "contacts": address("contacts", period=row["start"].isoformat(), token=visit.token),
+                "contacts": address("contacts", period=as_parameter(row["start"]), token=visit.token),
             }
             for row in rows
         ],

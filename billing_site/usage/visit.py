@@ -114,6 +114,11 @@ def address(page: str, *args: str, **query: str) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
+def as_parameter(at: datetime) -> str:
+    """An instant as the API writes it, and reads it."""
+    return at.isoformat().replace("+00:00", "Z")
+
+
 View = Callable[..., HttpResponseBase]
 
 
