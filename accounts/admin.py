@@ -1,12 +1,17 @@
-"""What staff see of accounts, connections, keys and the audit trail. Nothing is changed here."""
+"""What staff see of accounts, connections, keys and the audit trail. Only keys can be changed: revoked."""
 
 from typing import Any, override
 
-from django.contrib import admin
-from django.db.models import Model
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from unfold.admin import ModelAdmin
+from unfold.forms import ActionForm
+from unfold.widgets import UnfoldAdminTextInputWidget
 
+from accounts.keys import revoke_key
 from accounts.models import Account, ApiKey, AuditEntry, Connection
 
 
@@ -74,15 +79,57 @@ class ConnectionAdmin(ReadOnlyAdmin):
     ordering = ("account__slug", "key")
 
 
+class RevokingForm(ActionForm):  # type: ignore[misc]  # unfold carries no types
+    """Asks why."""
+
+    reason = forms.CharField(
+        required=False,
+        max_length=1_000,
+        label="",
+        widget=UnfoldAdminTextInputWidget({"placeholder": "Reason", "aria-label": "Reason"}),
+    )
+
+
 @admin.register(ApiKey)
 class ApiKeyAdmin(ReadOnlyAdmin):
-    """Keys, without anything that they could be guessed from."""
+    """Keys, without anything that they could be guessed from. They can be revoked."""
 
-    list_display = ("prefix", "name", "account", "scopes", "last_used_at", "expires_at", "revoked_at")
+    list_display = (
+        "prefix",
+        "name",
+        "account",
+        "scopes",
+        "last_used_at",
+        "last_used_from",
+        "refusals",
+        "refused_at",
+        "expires_at",
+        "revoked_at",
+    )
+    list_filter = ("pepper",)
     list_select_related = ("account",)
     exclude = ("digest",)
     search_fields = ("=account__slug", "prefix", "name")
     ordering = ("-created_at", "-pk")
+    action_form = RevokingForm
+    actions = ("revoke",)
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        """Asked for by the action; the pages stay read-only for everybody."""
+        return request.user.has_perm("accounts.change_apikey")
+
+    @admin.action(description="Revoke, for the reason given", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        """End the chosen keys; those that are revoked already stay as they are."""
+        reason = request.POST.get("reason", "").strip()  # the form has judged it
+        if not reason:
+            self.message_user(request, "Nothing was revoked: give a reason.", messages.ERROR)
+            return
+        live = queryset.filter(revoked_at=None).values_list("prefix", flat=True)
+        prefixes = list(live.order_by("prefix"))
+        for prefix in prefixes:
+            revoke_key(prefix, reason=reason, actor=request.user.get_username(), now=timezone.now())
+        self.message_user(request, f"{len(prefixes):,} keys are revoked.", messages.SUCCESS)
 
 
 @admin.register(AuditEntry)

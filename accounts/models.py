@@ -120,16 +120,26 @@ class Scope(models.TextChoices):
 
 
 class ApiKey(models.Model):
-    """A key for the HTTP API, of one account or (null) an operator's. Only a keyed hash of it is stored."""
+    """A key for the HTTP API, of one account or (null) an operator's. Only a keyed hash of it is stored.
+
+    `pepper` tells which pepper the hash was made with (`accounts.keys`; empty: the oldest there is). `networks` are
+    those it may be used from (empty: any). Its last use and its last refusal, by whatever had its prefix, are noted
+    at most once a minute; `refusals` counts the noted ones.
+    """
 
     account = models.ForeignKey(Account, models.PROTECT, null=True, blank=True, related_name="keys")
     name = models.CharField(max_length=200, blank=True)
     prefix = models.CharField(max_length=16, unique=True)
     digest = models.BinaryField(max_length=32)
+    pepper = models.CharField(max_length=8, blank=True, default="", db_default="")
     scopes = ArrayField(models.CharField(max_length=10, choices=Scope))
+    networks = ArrayField(models.CharField(max_length=43), default=list, blank=True, db_default=[])
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
+    last_used_from = models.GenericIPAddressField(null=True, blank=True)
+    refused_at = models.DateTimeField(null=True, blank=True)
+    refusals = models.BigIntegerField(default=0, db_default=0)
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -144,6 +154,20 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.prefix} ({'operator' if self.account_id is None else f'account {self.account_id}'})"
+
+
+class ReadAllowance(models.Model):
+    """How far a key has read ahead of its rate: it is even again at `even_at` (`accounts.read_limit`).
+
+    The table is unlogged: a crash empties it, which costs nobody anything. Its key has no constraint in the database,
+    so that it can stay a plain local table wherever the keys are.
+    """
+
+    key = models.OneToOneField(ApiKey, models.CASCADE, primary_key=True, related_name="+", db_constraint=False)
+    even_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"reads of key {self.key_id} even at {self.even_at:%Y-%m-%d %H:%M:%S}"
 
 
 class AuditEntry(models.Model):

@@ -68,7 +68,7 @@ def main() -> int:
 
 def compare(events: int, batch: int, contacts: int) -> None:
     """Print both rates and their ratio."""
-    catalogue.load()
+    catalogue.load(NOW)
     fields = {"signed_up_at": NOW - timedelta(days=90), "limit_override": 10_000_000}
     account, _ = put_account("bench", fields, actor="benchmark", now=NOW)
     for key, kind in CONNECTIONS.items():

@@ -64,11 +64,11 @@ def main() -> int:
 
 def compare(many: int, rounds: int) -> int:
     """Print how long reads take for both accounts; 1 if `GET usage` takes too much longer for the greater."""
-    catalogue.load()
     now = datetime.now(UTC)
+    catalogue.load(now)
     for slug, contacts in (("few", FEW), ("many", many)):
         filled_account(slug, contacts, now)
-    text, _ = create_key(account=None, scopes=["read"], now=now)
+    text, _ = create_key(account=None, scopes=["read"], actor="benchmark", now=now)
     client = Client(headers={"Authorization": f"Bearer {text}"})
 
     def read(slug: str, path: str = "?") -> Callable[[], object]:

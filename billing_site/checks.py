@@ -5,10 +5,11 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 
 OLDEST_POSTGRESQL = 15
+SHORTEST_PEPPER = 32
 
 
 @register()
@@ -38,6 +39,25 @@ def time_is_utc(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
             hint='Keep TIME_ZONE = "UTC" and USE_TZ = True.',
             id="headcount.E002",
         )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def peppers_are_secrets_of_their_own(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """headcount.W005: a pepper that can be guessed, or is known for another purpose, protects no key."""
+    peppers = {"KEY_PEPPER": [settings.KEY_PEPPER], "KEY_PEPPERS_OLD": settings.KEY_PEPPERS_OLD}
+    return [
+        Warning(
+            f"{name} holds what is no secret of its own: {what}.",
+            hint="Make a new one, as .env.example says, and move the present one to KEY_PEPPERS_OLD.",
+            id="headcount.W005",
+        )
+        for name, values in peppers.items()
+        for what, is_so in {
+            f"it has fewer than {SHORTEST_PEPPER} characters": any(len(value) < SHORTEST_PEPPER for value in values),
+            "it is the SECRET_KEY": settings.SECRET_KEY in values,
+        }.items()
+        if is_so
     ]
 
 

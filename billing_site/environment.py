@@ -50,11 +50,13 @@ def switch(name: str, *, default: bool = False) -> bool:
     return SWITCH_WORDS[word.lower()]
 
 
-def whole_number(name: str, default: int) -> int:
-    """A whole number, 0 or greater."""
+def whole_number(name: str, default: int, *, most: int = 999_999_999) -> int:
+    """A whole number from 0 to `most`."""
     word = text(name, str(default))
     if not re.fullmatch(r"[0-9]{1,9}", word):
         raise refuse(name, "say a whole number, 0 or greater.")
+    if int(word) > most:
+        raise refuse(name, f"say at most {most:,}.")
     return int(word)
 
 
@@ -64,6 +66,16 @@ def secret(name: str, *, development_value: str | None) -> str:
     if not value:
         raise ImproperlyConfigured(f"{name} is not set: set it, or DEBUG=true on a developer's machine.")
     return value
+
+
+def old_secrets(name: str, present: str) -> list[str]:
+    """Secrets that the present one has replaced, the newest first, separated by white space."""
+    values = text(name).split()
+    if present in values:
+        raise ImproperlyConfigured(f"{name} holds the present one too: it is for those before it.")
+    if len(set(values)) < len(values):
+        raise ImproperlyConfigured(f"{name} holds one of them twice.")
+    return values
 
 
 def host_names(name: str, default: list[str]) -> list[str]:

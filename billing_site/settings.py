@@ -18,6 +18,8 @@ SECRET_KEY = environment.secret(
     development_value="development-only-secret-key-of-no-value-at-all-0123456789" if DEBUG else None,
 )
 KEY_PEPPER = environment.secret("KEY_PEPPER", development_value="development-only-pepper" if DEBUG else None)
+KEY_PEPPERS_OLD = environment.old_secrets("KEY_PEPPERS_OLD", KEY_PEPPER)
+READ_RATE = environment.whole_number("READ_RATE", 50, most=1_000_000)  # a second, by each key of an account
 BASE_URL = environment.web_address("BASE_URL", "http://127.0.0.1:8000")
 ALLOWED_HOSTS = environment.host_names(
     "ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", urlsplit(BASE_URL).hostname or ""]
@@ -42,6 +44,8 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django.contrib.humanize",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django_q",
     "accounts",
     "jobs",
@@ -131,6 +135,8 @@ X_FRAME_OPTIONS = "DENY"
 # Only behind a proxy that always sets or removes the header: else any client could claim to come over TLS.
 if _header := environment.request_header("PROXY_PROTO_HEADER"):
     SECURE_PROXY_SSL_HEADER = (_header, "https")
+# Likewise: else any client could claim an address that its key may be used from.
+PROXY_ADDRESS_HEADER = environment.request_header("PROXY_ADDRESS_HEADER")
 # Putting a domain on the browsers' own lists is its owner's decision, and hard to undo.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
 SECURE_CSP: dict[str, list[str]] = {
@@ -184,6 +190,17 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "EXCEPTION_HANDLER": "billing_site.api.problems.problem_response",
     "UNAUTHENTICATED_USER": None,
+    "DEFAULT_SCHEMA_CLASS": "billing_site.api.description.schema.Described",
+}
+# Makes `billing_site/api/openapi.json` from `billing_site/api/description`: `make openapi`.
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Headcount",
+    "VERSION": "v1",
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SCHEMA_PATH_PREFIX_TRIM": True,
+    "SORT_OPERATIONS": False,
+    "POSTPROCESSING_HOOKS": ["billing_site.api.description.schema.complete"],
 }
 
 # retry must exceed the longest task plus its wait in a worker's own queue, or a task runs twice at once.

@@ -12,6 +12,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("healthz", health.alive),
     path("readyz", health.ready),
+    path("metrics", health.measured),
     path("admin/", admin.site.urls),
     path("usage/", include("billing_site.usage.urls")),
     path("api/v1/", include("billing_site.api.urls")),

@@ -10,17 +10,17 @@ from metering.models import BillingPeriod
 from metering.state import connection_facts
 
 # The state at a start, a row per contact and connection. Which transition was the last before the start: the last of
-# all, or the one kept beside it.
+# all, or the one kept beside it. `set_at`: when a score was set; `by_setting`: none has an expiry of its own.
 STATE_AT_START = """
-  SELECT contact_id, connection_id, bit_or(reason) AS reason
+  SELECT contact_id, connection_id, bit_or(reason) AS reason, max(set_at) AS set_at, bool_and(by_setting) AS by_setting
   FROM (
-    SELECT contact_id, connection_id, %(synced)s::int AS reason
+    SELECT contact_id, connection_id, %(synced)s::int AS reason, NULL::timestamptz AS set_at, true AS by_setting
     FROM metering_syncmember
     WHERE account_id = %(account)s AND connection_id = ANY(%(connections)s::bigint[])
       AND CASE WHEN changed_at < %(start)s THEN holds
                ELSE coalesce(prior_holds AND prior_changed_at < %(start)s, false) END
     UNION ALL
-    SELECT score.contact_id, score.connection_id, %(scored)s::int
+    SELECT score.contact_id, score.connection_id, %(scored)s::int, score.set_at, score.expires_at IS NULL
     FROM (
       SELECT contact_id, connection_id,
              CASE WHEN changed_at < %(start)s THEN holds
@@ -40,10 +40,11 @@ STATE_AT_START = """
 
 _CARRY_IN = f"""
 INSERT INTO metering_countedcontact
-  (account_id, period_id, unit, contact_id, reasons, carried_in, connections, event_reasons, carried_reasons)
+  (account_id, period_id, unit, contact_id, reasons, carried_in, connections, event_reasons, carried_reasons,
+   scored_at)
 SELECT %(account)s, %(period)s, %(unit)s, contact_id, bit_or(reason), true,
        array_agg(connection_id ORDER BY connection_id), array_fill(0, ARRAY[count(*)::int]),
-       array_agg(reason ORDER BY connection_id)
+       array_agg(reason ORDER BY connection_id), CASE WHEN bool_and(by_setting) THEN max(set_at) END
 FROM ({STATE_AT_START}) AS place
 GROUP BY contact_id
 """  # noqa: S608 - both are texts of this file

@@ -41,7 +41,8 @@ NOT_COUNTED = Standing(0, frozenset(), carried_in=False, new_on=None)
 class Counted:
     """A contact in a period and unit. `reasons` maps a connection to two sets: by events, and carried in.
 
-    `stored` is how it stood when it was loaded (`NOT_COUNTED`: it has no row yet).
+    `scored_at` is when the youngest of the carried-in scores was set; None if there is none, or one has an expiry of
+    its own. `stored` is how it stood when it was loaded (`NOT_COUNTED`: it has no row yet).
     """
 
     period_id: int
@@ -49,6 +50,7 @@ class Counted:
     contact: int
     reasons: dict[int, list[int]] = field(default_factory=dict)
     first: FirstCause | None = None
+    scored_at: datetime | None = None
     stored: Standing = NOT_COUNTED
 
     def standing(self) -> Standing:

@@ -1,11 +1,11 @@
 """What becomes of each event: pure, event by event, in the order of the batch (DESIGN section 4)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from metering.catalogue import ContactUnit, Effect, Reason
-from metering.counting import Counted
+from metering.counting import CARRIED_IN, Counted
 from metering.facts import (
     AccountState,
     Arrival,
@@ -398,11 +398,24 @@ def _advance(
         row = _counted(state, newest.id, ContactUnit.ACTIVE, contact)
         counted_before = bool(row.reasons)
         _correct_carry_in(row, register, newest.starts_at, arrival, is_membership=registers is state.members)
+        if registers is state.scores:
+            date_scores(row, state.scores, contact, newest.starts_at)
         _move(decision, newest, ContactUnit.ACTIVE, bool(row.reasons) - counted_before, now)
         decision.counted[id(row)] = row
         meter = newest.meter
         if meter is not None and meter.unit is ContactUnit.ACTIVE and meter.used > meter.limit and not counted_before:
             _exceed(decision, newest, meter, meter.used, now)  # what is carried in counts in full
+
+
+def date_scores(row: Counted, scores: Mapping[StateKey, Register], contact: int, start: datetime) -> None:
+    """Say of a counted contact when the youngest of its carried-in scores was set; as before if that is not known."""
+    carried = [link for link, given in row.reasons.items() if given[CARRIED_IN] & Reason.LEAD_SCORE]
+    found = [scores.get((contact, link), Register()).before(start) for link in carried]
+    settings = [transition for transition in found if transition is not None and transition.holds]
+    if len(settings) < len(carried):
+        return
+    lasts = any(transition.until is not None for transition in settings)
+    row.scored_at = None if lasts else max((transition.at for transition in settings), default=None)
 
 
 def _correct_carry_in(

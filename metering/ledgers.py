@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import F, QuerySet, Sum
+from django.db.models import F, Prefetch, QuerySet, Sum
 from django.db.models.functions import Collate
 
 from accounts.models import Account
 from metering.catalogue import BY_CODE
 from metering.models import Event, EventState, Gap
 from notifications.models import Audience, Notification
-from plans.models import Plan, Subscription
+from plans.models import Plan, Subscription, Tier
 from plans.subscriptions import in_force, subscriptions_of
 from plans.tiers import rank
 
@@ -47,8 +47,8 @@ def subscription_rows(account_id: int, rows: Iterable[Subscription], now: dateti
 
 
 def plans() -> QuerySet[Plan]:
-    """All plans, with their tiers."""
-    return Plan.objects.prefetch_related("tiers")
+    """All plans that are published, with the newest version of each tier."""
+    return Plan.objects.published().prefetch_related(Prefetch("tiers", Tier.objects.newest()))
 
 
 def plan_row(plan: Plan) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def _what_is_wrong(line: bytes) -> tuple[str, str]:
         return "not_an_object", "It is no JSON object."
     if value.keys() - {"subject"}:
         return "unknown_field", "It has a field besides subject."
-    return ("wrong_type", "The subject must be a string.") if value else ("required", "It has no subject.")
+    return ("wrong_type", "The subject must be a string.") if value else ("missing_field", "It has no subject.")
 
 
 def _bad_line(number: int, code: str, detail: str) -> BadBody:

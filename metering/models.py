@@ -233,7 +233,8 @@ class CountedContact(GrowingTable):
     Three arrays run in parallel, one place per connection that gives a reason: which connection, the reasons that
     its events gave, and those that were carried in with its state at the start of the period. The first cause is
     the smallest (time, source, id) of the events, on the local day `first_on` (of a replayed one: the day of the
-    replay); it is null while the contact is only carried in.
+    replay); it is null while the contact is only carried in. `scored_at` is when the youngest of the carried-in scores
+    was set (null: there is none, or one has an expiry of its own): from then on a shorter expiry would have run.
     """
 
     period = SameAccountForeignKey(BillingPeriod, models.PROTECT, related_name="+", db_index=False)
@@ -249,6 +250,7 @@ class CountedContact(GrowingTable):
     first_key = models.CharField(max_length=255, blank=True, default="", db_default="")
     first_type = models.SmallIntegerField(null=True)
     first_on = models.DateField(null=True)
+    scored_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints: ClassVar = [
@@ -271,7 +273,7 @@ class CountedContact(GrowingTable):
         indexes: ClassVar = [
             # Whom a carried-in score alone makes count: what if scores expired sooner.
             models.Index(
-                fields=["account", "period"],
+                fields=["account", "period", "scored_at"],
                 name="counted_by_a_score_alone",
                 condition=Q(unit=ContactUnit.ACTIVE.value, reasons=Reason.LEAD_SCORE.value, first_at__isnull=True),
             ),

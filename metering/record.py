@@ -59,6 +59,7 @@ _COUNTED_COLUMNS = {
     "first_key": "varchar",
     "first_type": "int2",
     "first_on": "date",
+    "scored_at": "timestamptz",
 }
 
 
@@ -232,6 +233,7 @@ def _counted_row(account_id: int, row: Counted) -> tuple[Any, ...]:
         first.key if first else "",
         first.type if first else None,
         date.fromordinal(first.day) if first else None,
+        row.scored_at,
     )
 
 
@@ -245,11 +247,13 @@ def _update_counted(account_id: int, rows: list[Counted]) -> None:
            SET reasons = new.reasons, carried_in = new.carried_in, connections = new.connections::bigint[],
                event_reasons = new.event_reasons::int[], carried_reasons = new.carried_reasons::int[],
                first_at = new.first_at, first_source = new.first_source, first_key = new.first_key,
-               first_type = new.first_type, first_on = new.first_on
+               first_type = new.first_type, first_on = new.first_on,
+               scored_at = new.scored_at
            FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::int[], %s::bool[], %s::text[], %s::text[],
-                       %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::smallint[], %s::date[])
+                       %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::smallint[], %s::date[],
+                       %s::timestamptz[])
              AS new (period_id, unit, contact_id, reasons, carried_in, connections, event_reasons, carried_reasons,
-                     first_at, first_source, first_key, first_type, first_on)
+                     first_at, first_source, first_key, first_type, first_on, scored_at)
            WHERE counted.account_id = %s AND counted.period_id = new.period_id AND counted.unit = new.unit
              AND counted.contact_id = new.contact_id""",
         (

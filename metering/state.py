@@ -96,7 +96,7 @@ WHERE account_id = %s AND identity = ANY(string_to_array(%s, E'\\x1f'))
 
 _COUNTED = """
 SELECT period_id, unit, contact_id, connections, event_reasons, carried_reasons,
-       first_at, first_source, first_key, first_type, first_on
+       first_at, first_source, first_key, first_type, first_on, scored_at
 FROM metering_countedcontact
 WHERE account_id = %s AND period_id = %s AND unit = %s AND contact_id = ANY(%s::bigint[])
 """
@@ -165,7 +165,7 @@ def load_counted(
 
 def counted_from_row(row: tuple[Any, ...]) -> Counted:
     """A counted contact as it is stored."""
-    period_id, unit, contact, connections, by_events, carried_in, first_at, source, key, kind, day = row
+    period_id, unit, contact, connections, by_events, carried_in, first_at, source, key, kind, day, scored_at = row
     counted = Counted(
         period_id,
         ContactUnit(unit),
@@ -175,6 +175,7 @@ def counted_from_row(row: tuple[Any, ...]) -> Counted:
             for connection, events, carried in zip(connections, by_events, carried_in, strict=True)
         },
         None if first_at is None else FirstCause(first_at, source, key, kind, day.toordinal()),
+        scored_at,
     )
     counted.stored = counted.standing()
     return counted

@@ -26,9 +26,9 @@ from metering.state import own_pause
 from metering.upgrades import move_to
 from metering.upkeep import do_due_work
 from notifications.models import Kind
-from plans.models import Plan, Subscription
+from plans.models import Plan, Subscription, Tier
 from plans.subscriptions import bounds, follow, in_force, pending_after, subscriptions_of
-from plans.tiers import is_higher, rank, tier_named
+from plans.tiers import is_higher, is_same, newer_version, rank, tier_named
 
 
 class PauseRow(NamedTuple):
@@ -131,13 +131,14 @@ def resume(account: Account, *, reason: str, actor: str, now: datetime) -> Pause
 def upgrade(account: Account, tier_key: str, *, reason: str, actor: str, now: datetime) -> Subscription:
     """Move an account to a higher tier of its plan, at once. Cancels a downgrade that is pending.
 
-    Raises `Refused` (`unknown_tier`, `not_higher`, `trial_tier`, `account_closed`), `AccountBusy`.
+    Its own tier holds already, in whatever version: `renew` moves to another. Raises `Refused` (`unknown_tier`,
+    `not_higher`, `trial_tier`, `account_closed`), `AccountBusy`.
     """
     with steered(account, now) as it:
         present = it.subscription
         target = tier_named(present.tier.plan, tier_key)
         _refuse_closed(it)
-        if target.pk == present.tier_id:
+        if is_same(target, present.tier):
             _cancel_downgrade(it, actor=actor, now=now, reason=reason)
             return present
         if target.trial:
@@ -160,31 +161,61 @@ def downgrade(
     """
     with steered(account, now) as it:
         present = it.subscription
-        plan = present.tier.plan if plan_key is None else Plan.objects.filter(key=plan_key).first()
+        plan = present.tier.plan if plan_key is None else Plan.objects.published().filter(key=plan_key).first()
         if plan is None:
             raise Refused("unknown_plan", f"There is no plan {plan_key}.", field="plan", status=400)
         target = tier_named(plan, tier_key)
         _refuse_closed(it)
         pending = pending_after(it.subscriptions, it.clock)
-        if pending is not None and pending.tier_id == target.pk:
+        if pending is not None and is_same(target, pending.tier):
             return pending
         if target.trial:
             raise Refused("trial_tier", "Nothing moves an account to a trial tier.", field="tier")
-        if plan.pk == present.tier.plan_id and rank(target) >= rank(present.tier):
+        if is_same(target, present.tier) or (plan == present.tier.plan and rank(target) >= rank(present.tier)):
             detail = f"{target.key} is not lower than {present.tier.key}; use upgrade."
             raise Refused("not_lower", detail, field="tier")
-        used = _used_by_now(it, plan.unit)
-        if target.limit is not None and used > target.limit:
-            detail = f"The account has used {used:,}, more than the {target.limit:,} of {target.key}."
-            raise Refused("over_target", detail, field="tier")
-        _cancel_downgrade(it, actor=actor, now=now, reason=reason)
-        at = it.turn(it.period().ends_at)
-        row = follow(it.subscriptions, present, target, at=at, reason=reason, timezone=it.account.timezone)
-        take_effect_early(it.account, it.subscriptions, it.period(), it.clock)
-        before = {"plan": present.tier.plan.key, "tier": present.tier.key}
-        after = {"plan": plan.key, "tier": target.key, "from": at}
-        write_audit(it.account, "account.downgraded", actor=actor, at=now, before=before, after=after, reason=reason)
-        return row
+        return _change_at_the_turn(it, target, reason=reason, actor=actor, now=now)
+
+
+def renew(account: Account, *, reason: str, actor: str, now: datetime) -> Subscription:
+    """Move an account to the newest version of its own tier: at once, as an upgrade, if that has a higher limit, else
+    when its next period begins, as a downgrade. Without a newer one nothing changes.
+
+    Raises `Refused` (`over_target`, `trial_tier`, `account_closed`), `AccountBusy`.
+    """
+    with steered(account, now) as it:
+        present = it.subscription
+        newest = newer_version(present.tier)
+        _refuse_closed(it)
+        if newest is None:
+            return present
+        pending = pending_after(it.subscriptions, it.clock)
+        if pending is not None and pending.tier_id == newest.pk:
+            return pending
+        if newest.trial:
+            raise Refused("trial_tier", "Nothing moves an account to a trial tier: upgrade it.", field="tier")
+        if is_higher(newest, present.tier):
+            return move_to(
+                it.account, newest, crossed_at=it.clock, now=it.clock, actor=actor, reason="asked_for", note=reason
+            )
+        return _change_at_the_turn(it, newest, reason=reason, actor=actor, now=now)
+
+
+def _change_at_the_turn(it: Steered, target: Tier, *, reason: str, actor: str, now: datetime) -> Subscription:
+    """Let an account be on another tier from its next period on, in the place of what was waiting for it."""
+    present, plan = it.subscription.tier, target.plan
+    used = _used_by_now(it, plan.unit)
+    if target.limit is not None and used > target.limit:
+        detail = f"The account has used {used:,}, more than the {target.limit:,} of {target.key}."
+        raise Refused("over_target", detail, field="tier")
+    _cancel_downgrade(it, actor=actor, now=now, reason=reason)
+    at = it.turn(it.period().ends_at)
+    row = follow(it.subscriptions, it.subscription, target, at=at, reason=reason, timezone=it.account.timezone)
+    take_effect_early(it.account, it.subscriptions, it.period(), it.clock)
+    before = {"plan": present.plan.key, "tier": present.key, "version": present.version}
+    after = {"plan": plan.key, "tier": target.key, "version": target.version, "from": at}
+    write_audit(it.account, "account.downgraded", actor=actor, at=now, before=before, after=after, reason=reason)
+    return row
 
 
 def _used_by_now(it: Steered, unit: str) -> int:

@@ -15,7 +15,7 @@ from metering.notices import tier_facts
 from metering.standing import Standing
 from notifications.words import UNITS, offer
 from plans.models import Tier
-from plans.tiers import is_higher, rank, tiers_of
+from plans.tiers import higher_tiers, rank
 
 MAX_LIMIT: Final = 2**53
 """As in the API."""
@@ -84,8 +84,8 @@ class UpgradeForm(_TierForm):
     def choices(self) -> list[Tier]:
         """Also the present one in what is sent: a second click asks for what the first has done."""
         present = self.standing.tier
-        again = present.pk if self.is_bound else None
-        return [tier for tier in tiers_of(present.plan) if is_higher(tier, present) or tier.pk == again]
+        again = [present] if self.is_bound else []
+        return [*again, *higher_tiers(present)]
 
     def label(self, tier: Tier) -> str:
         over = tier.limit is not None and self.standing.used > tier.limit
@@ -98,8 +98,12 @@ class DowngradeForm(_TierForm):
 
     def choices(self) -> list[Tier]:
         present = self.standing.tier
-        tiers = Tier.objects.filter(trial=False).select_related("plan").order_by("plan__key")
-        possible = [tier for tier in tiers if tier.plan_id != present.plan_id or rank(tier) < rank(present)]
+        tiers = Tier.objects.newest().filter(trial=False).exclude(plan=present.plan_id, key=present.key)
+        possible = [
+            tier
+            for tier in tiers.select_related("plan")
+            if tier.plan_id != present.plan_id or rank(tier) < rank(present)
+        ]
         return sorted(possible, key=lambda tier: (tier.plan_id != present.plan_id, tier.plan.key, *rank(tier)))
 
     def label(self, tier: Tier) -> str:

@@ -18,6 +18,7 @@ from accounts.refusals import Refused
 from metering import steering
 from metering.limits import remaining
 from metering.lock import AccountBusy
+from metering.notices import tier_facts
 from metering.registration import put_account
 from metering.standing import Standing, standing_of
 from metering.standing_words import connections_table, in_figures
@@ -32,8 +33,9 @@ from metering.steering_forms import (
 )
 from metering.warnings import opt_out_warning
 from notifications.at_limit import LOST, WHAT_STOPS, what_happens
-from notifications.words import UNITS, events, moment, tier
+from notifications.words import UNITS, events, moment, offer, tier
 from plans.models import Unit
+from plans.tiers import higher_tiers, is_higher, newer_version
 
 BUSY: Final = "Somebody else is changing this account at this very moment. Nothing was changed: try again."
 
@@ -111,6 +113,16 @@ def _upgrading(standing: Standing) -> list[str]:
     if pending is not None:
         lines.append(f"The change to {pending.tier.plan.key}/{pending.tier.key}, which waits, is cancelled.")
     return [*lines, *_held(standing), *_told(standing)]
+
+
+def _renewing(standing: Standing) -> list[str]:
+    newest = newer_version(standing.tier)
+    if newest is None:
+        return ["The account has the newest version of its tier: nothing will change."]
+    unit = UNITS[standing.facts.unit]
+    lines = [f"Now: {offer(tier_facts(standing.tier), unit)}.", f"Then: {offer(tier_facts(newest), unit)}."]
+    follows = _upgrading(standing) if is_higher(newest, standing.tier) else _downgrading(standing)
+    return [*lines, *follows]
 
 
 def _downgrading(standing: Standing) -> list[str]:
@@ -222,6 +234,12 @@ def _downgrade(call: Call) -> str:
     return f"The account moves to {target.plan.key}/{target.key} on {moment(row.starts_at, row.timezone)}."
 
 
+def _renew(call: Call) -> str:
+    row = steering.renew(call.account, **call.said)
+    begins = f" from {moment(row.starts_at, row.timezone)} on" if row.starts_at > call.now else ""
+    return f"The account is on version {row.tier.version} of {row.tier.plan.key}/{row.tier.key}{begins}."
+
+
 def _set_limit(call: Call) -> str:
     limit: int | None = call.answers["limit_override"]
     call.put(limit_override=limit)
@@ -249,7 +267,13 @@ def _close(call: Call) -> str:
 
 
 def _can_move_up(standing: Standing) -> bool:
-    return standing.account.closed_at is None and standing.facts.next_tier is not None
+    return standing.account.closed_at is None and bool(higher_tiers(standing.tier))
+
+
+def _can_be_renewed(standing: Standing) -> bool:
+    if standing.account.closed_at is not None or standing.tier.trial:
+        return False
+    return newer_version(standing.tier) is not None
 
 
 def _can_be_resumed(standing: Standing) -> bool:
@@ -261,6 +285,7 @@ STEPS: Final = {
     for step in (
         Step("upgrade", "Upgrade", _upgrading, _upgrade, UpgradeForm, _can_move_up),
         Step("downgrade", "Downgrade or change plan", _downgrading, _downgrade, DowngradeForm),
+        Step("renew", "Move to the newest version", _renewing, _renew, is_offered=_can_be_renewed),
         Step("limit", "Set a custom limit", _limiting, _set_limit, LimitForm),
         Step("policy", "Choose what happens at the limit", _choosing_policy, _set_policy, PolicyForm),
         Step(

@@ -12,6 +12,7 @@ from accounts.refusals import Refused, missing
 from metering import sql
 from metering.catalogue import BY_CODE, SCORE_SET, ContactUnit, EventType, Reason, types_counting_for
 from metering.counting import CARRIED_IN, Counted
+from metering.decide import date_scores
 from metering.facts import AccountFacts, Decision, PeriodFacts, StateKey
 from metering.limit_changes import reconsider
 from metering.models import (
@@ -190,7 +191,7 @@ def _end_state(it: Steered, decision: Decision, event: Event) -> None:
         if _end(register, event):
             changed[key] = register
         if newest is not None and newest.id is not None and carried:
-            _withdraw(decision, event, newest.id, key, reason)
+            _withdraw(decision, event, newest.id, newest.starts_at, key, reason)
 
 
 def _is_of(transition: Transition | None, event: Event) -> bool:
@@ -218,7 +219,7 @@ def _corrected_by(it: Steered, event: Event) -> PeriodFacts | None:
     return newest
 
 
-def _withdraw(decision: Decision, event: Event, period_id: int, key: StateKey, reason: Reason) -> None:
+def _withdraw(decision: Decision, event: Event, period_id: int, start: datetime, key: StateKey, reason: Reason) -> None:
     """Take a carried-in reason from whoever has it: the contact, or the one it was renamed from, if both counted."""
     contact, link = key
     counted = load_counted(event.account_id, [contact, event.contact_id], [period_id])
@@ -226,6 +227,8 @@ def _withdraw(decision: Decision, event: Event, period_id: int, key: StateKey, r
         row = counted.get((period_id, ContactUnit.ACTIVE, person))
         if row is not None and row.reasons.get(link, [0, 0])[CARRIED_IN] & reason:
             row.carry(link, reason, holds=False)
+            if reason is Reason.LEAD_SCORE:
+                date_scores(row, score_registers(event.account_id, [contact]), contact, start)
             decision.counted[id(row)] = row
             return
 

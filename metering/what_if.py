@@ -1,7 +1,6 @@
 """What the current period would have counted without a reason, without a connection, or with scores that expire sooner.
 
-Each answer is what counting the same period again would give. `saved` never promises too much: what nobody knows any
-more stays counted (docs/decisions/0020).
+Each answer is what counting the same period again would give.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,14 +13,12 @@ from accounts.models import Account, Connection
 from accounts.refusals import Refused
 from metering import sql
 from metering.breakdown import CONTACT_UNITS
-from metering.catalogue import BY_NAME, REASON_BY_LABEL, RENAMED, ContactUnit, Reason
+from metering.catalogue import BY_NAME, REASON_BY_LABEL, ContactUnit, Reason
 from metering.models import (
     BillingPeriod,
-    ConnectionDay,
     ConnectionTally,
-    EventState,
+    CountedContact,
     EventTally,
-    OutcomeTally,
     ReasonSetTally,
 )
 from metering.periods import current_period
@@ -109,63 +106,14 @@ def _events(period: BillingPeriod, **which: int) -> int:
     return tallies.aggregate(events=Sum("events"))["events"] or 0
 
 
-# Contacts that count by carried-in scores alone, each of which had been set too long before the start. The state at the
-# start is the last transition or the one kept beside it, as in `carry_in`. It says nothing of the age of what was
-# carried in if it is gone, came late, or was joined with that of another address since: then the contact stays.
-_EXPIRED = """
-SELECT count(*) FROM (
-  SELECT counted.contact_id
-  FROM metering_countedcontact AS counted
-  CROSS JOIN LATERAL unnest(counted.connections) AS place (connection_id)
-  LEFT JOIN metering_leadscore AS score
-    ON score.account_id = %(account)s AND score.contact_id = counted.contact_id
-   AND score.connection_id = place.connection_id
-  WHERE counted.account_id = %(account)s AND counted.period_id = %(period)s AND counted.unit = %(unit)s::smallint
-    AND counted.reasons = %(scored)s::int AND counted.first_at IS NULL
-    AND (NOT %(some_renamed)s OR NOT EXISTS (
-      SELECT FROM metering_event AS renamed
-      WHERE renamed.account_id = %(account)s AND renamed.contact_id = counted.contact_id AND renamed.contact_id > 0
-        AND renamed.type = %(renamed)s AND renamed.received_at >= %(start)s))
-  GROUP BY counted.contact_id
-  HAVING bool_and(coalesce(
-    CASE WHEN score.changed_at < %(start)s
-         THEN score.holds AND score.expires_at IS NULL AND score.changed_at <= %(set_by)s
-         ELSE score.prior_holds AND score.prior_expires_at IS NULL AND score.prior_changed_at <= %(set_by)s
-    END, false)
-    AND (NOT %(some_late)s OR NOT EXISTS (
-      SELECT FROM metering_event AS late
-      WHERE late.account_id = %(account)s AND late.connection_id = place.connection_id AND late.state = %(late)s
-        AND late.key = CASE WHEN score.changed_at < %(start)s THEN score.changed_by ELSE score.prior_changed_by END)))
-) AS expired
-"""
-
-# No rename that came in the period is of longer before it.
-_LOOK_BACK = timedelta(days=37)
-
-
 def _expired(period: BillingPeriod, days: int) -> int:
-    if not _only_for(period, ContactUnit.ACTIVE, Reason.LEAD_SCORE):
-        return 0  # as with most accounts: no contact needs to be looked at
-    late = OutcomeTally.objects.filter(
-        account_id=period.account_id, period_starts_at=period.starts_at, outcome="late", deliveries__gt=0
+    """Contacts that carried-in scores alone make count, all of them set too long before the start."""
+    scored = CountedContact.objects.filter(
+        account_id=period.account_id,
+        period_id=period.pk,
+        unit=ContactUnit.ACTIVE,
+        reasons=Reason.LEAD_SCORE.value,
+        first_at__isnull=True,
     )
-    renames = ConnectionDay.objects.filter(
-        account_id=period.account_id, type=RENAMED.code, day__gte=(period.starts_at - _LOOK_BACK).date(), events__gt=0
-    )
-    [[contacts]] = sql.run(
-        _EXPIRED,
-        {
-            "account": period.account_id,
-            "period": period.pk,
-            "unit": ContactUnit.ACTIVE.value,
-            "scored": Reason.LEAD_SCORE.value,
-            "start": period.starts_at,
-            "set_by": period.starts_at - timedelta(days=days),
-            "renamed": RENAMED.code,
-            "some_renamed": renames.exists(),
-            "late": EventState.LATE.value,
-            "some_late": late.exists(),
-        },
-    )
-    number: int = contacts
-    return number
+    expired: int = scored.filter(scored_at__lte=period.starts_at - timedelta(days=days)).count()
+    return expired

@@ -1,7 +1,7 @@
 """The plans that Headcount ships (DESIGN section 8). Prices are samples, in EUR, until prices are worked on."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 from django.db import transaction
@@ -82,10 +82,10 @@ SHIPPED = (
 
 
 @transaction.atomic
-def load() -> int:
-    """Make the shipped plans and tiers that are missing; how many rows were made.
+def load(now: datetime) -> int:
+    """Make and publish the shipped plans and tiers that are missing; how many rows were made.
 
-    What is there already is left as it is: its limits and prices belong to the people who run it.
+    What is there already, be it a draft, is left as it is: its limits and prices belong to the people who run it.
     """
     made = 0
     for shipped in SHIPPED:
@@ -97,16 +97,23 @@ def load() -> int:
                 "period_rule": shipped.period_rule,
                 "at_limit": shipped.at_limit,
                 "grace_hours": shipped.grace_hours,
+                "published_at": now,
             },
         )
-        made += is_new
-        for tier in shipped.tiers:
-            _, is_new = Tier.objects.get_or_create(
+        known = set(plan.tiers.values_list("key", flat=True))
+        missing = [tier for tier in shipped.tiers if tier.key not in known]
+        Tier.objects.bulk_create(
+            Tier(
                 plan=plan,
                 key=tier.key,
-                defaults={"limit": tier.limit, "price": Decimal(tier.price), "trial": tier.trial},
+                limit=tier.limit,
+                price=Decimal(tier.price),
+                trial=tier.trial,
+                published_at=plan.published_at and now,  # a draft of a plan has drafts of tiers
             )
-            made += is_new
+            for tier in missing
+        )
+        made += is_new + len(missing)
     return made
 
 
@@ -120,7 +127,7 @@ def tier_for(plan_key: str | None, tier_key: str | None, signed_up_on: date) -> 
         is_legacy = signed_up_on <= LAST_LEGACY_SIGN_UP
         plan_key = "connect-legacy" if is_legacy else "connect"
         tier_key = tier_key or ("s" if is_legacy else "trial")
-    tiers = list(Tier.objects.filter(plan__key=plan_key).select_related("plan"))
+    tiers = list(Tier.objects.newest().filter(plan__key=plan_key).select_related("plan"))
     if not tiers:
         raise Refused("unknown_plan", f"There is no plan {plan_key}.", field="plan", status=400)
     if tier_key is None:

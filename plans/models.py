@@ -1,6 +1,6 @@
 """Plans, their tiers, and which account is on which tier when."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import (
@@ -9,7 +9,7 @@ from django.contrib.postgres.fields import (
     RangeOperators,
 )
 from django.db import models
-from django.db.models import Func, Q
+from django.db.models import Exists, Func, OuterRef, Q
 
 from accounts.models import Account, AtLimitPolicy
 
@@ -39,8 +39,19 @@ class TsTzRange(Func):
     output_field = DateTimeRangeField()
 
 
+class PlanQuerySet(models.QuerySet["Plan"]):
+    """Plans."""
+
+    def published(self) -> Self:
+        """Those that accounts may be on."""
+        return self.filter(published_at__isnull=False)
+
+
 class Plan(models.Model):
-    """Unit, period rule, at-limit policy and grace (hours in which an ended period still takes its own events)."""
+    """Unit, period rule, at-limit policy and grace (hours in which an ended period still takes its own events).
+
+    A draft until it is published; from then on the database lets nothing change but the name (decision 23).
+    """
 
     key = models.CharField(max_length=60, unique=True)
     name = models.CharField(max_length=100)
@@ -48,6 +59,9 @@ class Plan(models.Model):
     period_rule = models.CharField(max_length=20, choices=PeriodRule)
     at_limit = models.CharField(max_length=20, choices=AtLimitPolicy)
     grace_hours = models.PositiveIntegerField(default=24)
+    published_at = models.DateTimeField(null=True, blank=True)
+
+    objects = PlanQuerySet.as_manager()
 
     class Meta:
         constraints: ClassVar = [
@@ -65,25 +79,49 @@ class Plan(models.Model):
         return self.key
 
 
+class TierQuerySet(models.QuerySet["Tier"]):
+    """Tiers in all their versions."""
+
+    def newest(self) -> Self:
+        """Of each tier the version that was published last: what new subscriptions and upgrades take."""
+        later = Tier.objects.filter(
+            plan=OuterRef("plan"), key=OuterRef("key"), version__gt=OuterRef("version"), published_at__isnull=False
+        )
+        return self.filter(~Exists(later), published_at__isnull=False)
+
+
 class Tier(models.Model):
-    """A step of a plan. A null limit is unlimited; the price is per period, in EUR."""
+    """A version of a step of a plan. A null limit is unlimited; the price is per period, in EUR.
+
+    A draft until it is published; from then on the database lets nothing change, and the tier changes by a further
+    version under the same key. Subscriptions keep the version that they began with (decision 23).
+    """
 
     plan = models.ForeignKey(Plan, models.PROTECT, related_name="tiers")
     key = models.CharField(max_length=60)
+    version = models.PositiveIntegerField(default=1, db_default=1)
     limit = models.BigIntegerField(null=True, blank=True)
     price = models.DecimalField(max_digits=12, decimal_places=2)
     trial = models.BooleanField(default=False)
+    published_at = models.DateTimeField(null=True, blank=True)
+
+    objects = TierQuerySet.as_manager()
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["plan", "key"], name="tier_key_is_unique_in_its_plan"),
+            models.UniqueConstraint(fields=["plan", "key", "version"], name="tier_versions_are_numbered"),
+            models.UniqueConstraint(
+                fields=["plan", "key"], condition=Q(published_at__isnull=True), name="tier_has_one_draft"
+            ),
+            models.CheckConstraint(name="tier_versions_count_from_one", condition=Q(version__gte=1)),
+            models.CheckConstraint(name="tier_price_is_not_negative", condition=Q(price__gte=0)),
             models.CheckConstraint(
                 name="tier_limit_is_at_least_one", condition=Q(limit__isnull=True) | Q(limit__gte=1)
             ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.key} ({self.pk})"
+        return f"{self.key} version {self.version} ({self.pk})"
 
 
 class Subscription(models.Model):

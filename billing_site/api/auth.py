@@ -8,8 +8,9 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from accounts.keys import find_key, note_use
+from accounts.keys import admit
 from accounts.models import ApiKey
+from billing_site.client_address import client_address
 
 
 class KeyAuthentication(BaseAuthentication):
@@ -17,12 +18,12 @@ class KeyAuthentication(BaseAuthentication):
 
     @override
     def authenticate(self, request: Request) -> tuple[Any, ApiKey]:
-        now = timezone.now()
         scheme, _, text = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-        key = find_key(text.strip(" "), now=now) if scheme.lower() == "bearer" else None
+        if scheme.lower() != "bearer":
+            raise AuthenticationFailed
+        key = admit(text.strip(" "), now=timezone.now(), address=client_address(request._request))
         if key is None:
             raise AuthenticationFailed
-        note_use(key, now=now)
         return None, key
 
     @override

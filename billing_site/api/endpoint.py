@@ -14,6 +14,8 @@ from rest_framework.views import APIView
 from accounts.models import SLUG_PATTERN, Account, ApiKey, Scope
 from billing_site.api.problems import Problem, not_found
 from billing_site.api.queries import read_query
+from billing_site.api.read_limit import ReadLimit
+from billing_site.api.revalidation import revalidate
 
 
 class IgnoresAccept(BaseContentNegotiation):
@@ -32,11 +34,16 @@ class IgnoresAccept(BaseContentNegotiation):
 
 
 class Endpoint(APIView):
-    """A view of the API. `scopes`: what each of its methods needs; `parameters`: what each may be asked."""
+    """A view of the API. `scopes`: what each of its methods needs; `parameters`: what each may be asked.
+
+    `revalidates`: whoever has an answer to GET may ask whether it still holds, by its ETag.
+    """
 
     scopes: ClassVar[Mapping[str, Scope]]
     parameters: ClassVar[Mapping[str, Collection[str]]] = {}
+    revalidates: ClassVar[bool] = False
     content_negotiation_class = IgnoresAccept
+    throttle_classes = (ReadLimit,)
     http_method_names = ("get", "head", "post", "put")  # no OPTIONS: it would describe the code
 
     query: dict[str, str]
@@ -51,6 +58,8 @@ class Endpoint(APIView):
     @override
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Response:
         answer: Response = super().finalize_response(request, response, *args, **kwargs)
+        if self.revalidates and request.method in ("GET", "HEAD"):
+            revalidate(request._request, answer)
         answer.headers.setdefault("Cache-Control", "no-store")
         return answer
 

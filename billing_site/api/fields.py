@@ -128,7 +128,7 @@ class YesNo(serializers.BooleanField):
 
 
 class WholeNumber(serializers.IntegerField):
-    """A whole number within bounds, written as one."""
+    """A whole number within bounds; 12.0 is one too, as JSON Schema has it."""
 
     def __init__(self, *, min_value: int, max_value: int, **options: Any) -> None:
         super().__init__(min_value=min_value, max_value=max_value, **options)
@@ -136,6 +136,8 @@ class WholeNumber(serializers.IntegerField):
 
     @override
     def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, float) and data.is_integer():
+            data = int(data)
         if not isinstance(data, int) or isinstance(data, bool):
             _fail("wrong_type", "Must be a whole number.")
         if not self._least <= data <= self._most:

@@ -156,26 +156,27 @@ def no_such_path(request: HttpRequest, exception: Exception | None = None) -> Ht
     """404 for a path that nothing answers; a page outside the API."""
     if not _is_of_the_api(request):
         return defaults.page_not_found(request, exception or Http404())
-    return _plain(not_found())
+    return plain(not_found())
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """400 for what Django itself refuses, as an unknown Host; a page outside the API."""
     if not _is_of_the_api(request):
         return defaults.bad_request(request, exception)
-    return _plain(problem_of(BadRequest()))
+    return plain(problem_of(BadRequest()))
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """500 for what went wrong before a view was reached; a page outside the API."""
     if not _is_of_the_api(request):
         return defaults.server_error(request)
-    return _plain(_internal_error())
+    return plain(_internal_error())
 
 
 def _is_of_the_api(request: HttpRequest) -> bool:
     return request.path_info == "/api" or request.path_info.startswith("/api/")
 
 
-def _plain(problem: Problem) -> JsonResponse:
+def plain(problem: Problem) -> JsonResponse:
+    """The answer outside of a view."""
     return JsonResponse(problem.body, status=problem.status, content_type=MEDIA_TYPE)

@@ -5,6 +5,7 @@ from django.urls import path
 from billing_site.api.accounts import Accounts, OneAccount, OneConnection, UsageLink
 from billing_site.api.connections import Connections
 from billing_site.api.contacts import Contacts, Export, OneContact
+from billing_site.api.docs import Docs, Schema
 from billing_site.api.events import Events
 from billing_site.api.ledgers import Gaps, Held, Notifications, Plans, Subscriptions
 from billing_site.api.people import EraseContact, Members, VoidEvent
@@ -43,4 +44,6 @@ urlpatterns = [
     path("events/void", VoidEvent.as_view()),
     path("accounts/<str:slug>/erase", EraseContact.as_view()),
     path("accounts/<str:slug>/connections/<str:key>/members", Members.as_view()),
+    path("schema/", Schema.as_view(), name="api-schema"),
+    path("docs/", Docs.as_view(), name="api-docs"),
 ]

@@ -36,6 +36,7 @@ class Usage(Endpoint):
 
     scopes: ClassVar = {"GET": Scope.READ}
     parameters: ClassVar = {"GET": ["account"]}
+    revalidates: ClassVar = True
 
     def get(self, request: Request) -> Response:
         return Response(usage(self.account_asked_about(), timezone.now()))

@@ -11,9 +11,36 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AddField(
+            model_name='countedcontact',
+            name='scored_at',
+            field=models.DateTimeField(null=True),
+        ),
+        # Of the scores that are kept; of one that was erased or renamed since, nobody knows any more.
+        migrations.RunSQL(
+            """UPDATE metering_countedcontact AS counted SET scored_at = scored.at
+               FROM (
+                 SELECT counted.id, CASE WHEN bool_and(coalesce(
+                          CASE WHEN score.changed_at < period.starts_at THEN score.holds AND score.expires_at IS NULL
+                               ELSE score.prior_holds AND score.prior_expires_at IS NULL END, false))
+                        THEN max(CASE WHEN score.changed_at < period.starts_at THEN score.changed_at
+                                      ELSE score.prior_changed_at END) END AS at
+                 FROM metering_countedcontact AS counted
+                 JOIN metering_billingperiod AS period
+                   ON period.account_id = counted.account_id AND period.id = counted.period_id
+                 CROSS JOIN LATERAL unnest(counted.connections, counted.carried_reasons) AS place (link, carried)
+                 LEFT JOIN metering_leadscore AS score
+                   ON score.account_id = counted.account_id AND score.contact_id = counted.contact_id
+                  AND score.connection_id = place.link
+                 WHERE counted.unit = 1 AND place.carried & 1024 > 0 AND period.state <> 'closed'
+                 GROUP BY counted.id
+               ) AS scored
+               WHERE scored.id = counted.id""",
+            migrations.RunSQL.noop,
+        ),
         migrations.AddIndex(
             model_name='countedcontact',
-            index=models.Index(condition=models.Q(('first_at__isnull', True), ('reasons', 1024), ('unit', 1)), fields=['account', 'period'], name='counted_by_a_score_alone'),
+            index=models.Index(condition=models.Q(('first_at__isnull', True), ('reasons', 1024), ('unit', 1)), fields=['account', 'period', 'scored_at'], name='counted_by_a_score_alone'),
         ),
         migrations.AddIndex(
             model_name='syncmember',

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Permission
 from django.db import connection
 from django.db.models import Model
 from django.test import Client
@@ -11,14 +12,14 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.admin import ReadOnlyAdmin
-from accounts.models import Account, ApiKey, User
+from accounts.models import Account, ApiKey, AuditEntry, User
 from jobs.models import Job
 from jobs.queue import enqueue
 from metering import steering
 from metering.models import Event, EventVoid
 from notifications import outbox
 from notifications.models import Kind
-from tests.factories import NOW, deliver, event, make_key, put_account
+from tests.factories import NOW, deliver, event, make_key, put_account, rows
 from tests.notifications.facts import facts
 from tests.webhooks.messages import listen, tell
 
@@ -106,7 +107,7 @@ def test_a_list_costs_the_same_for_many_rows(
     cost()
     before = cost()
     for number in range(5):
-        make_key(globex)
+        make_key()
         deliver(globex, [event(type=f"nope-{number}")])
         deliver(acme, [event(type=f"nope-{number}")])
         deliver(initech, [event(source="typeform")])  # held
@@ -123,6 +124,45 @@ def test_no_page_shows_the_digest_of_a_key(staff: Client, filled: None):
     assert key.prefix in page
     assert "digest" not in page.lower()
     assert bytes(key.digest).hex() not in page
+
+
+def revoke(client: Client, key: ApiKey, reason: str) -> str:
+    """Choose the key in the list, give a reason and run the action: the page that follows."""
+    chosen = {"action": "revoke", "_selected_action": key.pk, "reason": reason}
+    return client.post(_address(ApiKey, "changelist"), chosen, follow=True).content.decode()
+
+
+def test_a_key_is_revoked_for_a_reason_that_is_kept(staff: Client, filled: None):
+    key = ApiKey.objects.get()
+
+    page = revoke(staff, key, " it leaked ")
+
+    assert "1 keys are revoked." in page
+    assert rows(ApiKey, "revoked_at") != [None]
+    assert rows(AuditEntry, "actor", "reason", action="key.revoked") == [("root", "it leaked")]
+
+
+def test_without_a_reason_no_key_is_revoked(staff: Client, filled: None):
+    page = revoke(staff, ApiKey.objects.get(), " ")
+
+    assert "Nothing was revoked: give a reason." in page
+    assert rows(ApiKey, "revoked_at") == [None]
+
+
+def test_who_may_only_look_cannot_revoke(filled: None):
+    viewer = User.objects.create(username="viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_apikey"))
+    client = Client()
+    client.force_login(viewer)
+
+    revoke(client, ApiKey.objects.get(), "because")
+
+    assert client.get(_address(ApiKey, "changelist")).status_code == 200
+    assert rows(ApiKey, "revoked_at") == [None]
+
+
+def test_the_list_of_keys_asks_for_the_reason(staff: Client, filled: None):
+    assert 'name="reason"' in staff.get(_address(ApiKey, "changelist")).content.decode()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from tests.billing_site.programs import manage
 PRODUCTION = {
     "DEBUG": "false",
     "SECRET_KEY": "a-secret-of-this-test-that-is-long-enough-and-has-many-letters-1234567890",
-    "KEY_PEPPER": "a-pepper-of-this-test",
+    "KEY_PEPPER": "a-pepper-of-this-test-that-is-long-enough-too",
     "BASE_URL": "https://billing.example.com",
     "EMAIL_URL": "smtp+tls://user:pass@mail.example.com",
 }
@@ -32,6 +32,9 @@ PRODUCTION = {
     [
         (environment.switch, "maybe", "NAME=maybe: say true or false."),
         (lambda name: environment.whole_number(name, 1), "-5", "NAME=-5: say a whole number, 0 or greater."),
+        (lambda name: environment.whole_number(name, 1, most=9), "10", "NAME=10: say at most 9."),
+        (lambda name: environment.old_secrets(name, "hunter2"), "x hunter2", "NAME holds the present one too"),
+        (lambda name: environment.old_secrets(name, ""), "hunter2 hunter2", "NAME holds one of them twice"),
         (lambda name: environment.host_names(name, []), " , ", "NAME=,: name at least one host"),
         (lambda name: environment.host_names(name, []), "", "NAME=: name at least one host"),
         (
@@ -83,6 +86,12 @@ def test_a_secret_is_required_and_may_look_like_a_variable(monkeypatch: pytest.M
     assert environment.secret("NAME", development_value="not this") == "$HOME"
 
 
+def test_old_secrets_are_separated_by_white_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAME", " $second,  first\n")
+
+    assert environment.old_secrets("NAME", "third") == ["$second,", "first"]
+
+
 def test_mail_goes_over_the_server_that_email_url_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMAIL_URL", "smtp+tls://ann:p%40ss@mail.example.com")
     with override_settings(MAILERS=environment.mailers("EMAIL_URL", "")):
@@ -131,6 +140,23 @@ def test_a_task_that_would_run_twice_at_once_is_an_error() -> None:
 def test_another_time_zone_is_an_error() -> None:
     with override_settings(TIME_ZONE="Europe/Berlin"):
         assert ids(checks.time_is_utc(None)) == ["headcount.E002"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "count"),
+    [
+        ({"KEY_PEPPER": "x" * 32, "KEY_PEPPERS_OLD": ["y" * 32]}, 0),
+        ({"KEY_PEPPER": "x" * 31}, 1),
+        ({"KEY_PEPPER": "x" * 50, "SECRET_KEY": "x" * 50}, 1),
+        ({"KEY_PEPPER": "x" * 32, "KEY_PEPPERS_OLD": ["y" * 31]}, 1),
+    ],
+)
+def test_a_pepper_that_is_no_secret_is_a_warning_before_deployment(changed: dict[str, Any], count: int) -> None:
+    with override_settings(**changed):
+        found = checks.peppers_are_secrets_of_their_own(None)
+
+    assert ids(found) == ["headcount.W005"] * count
+    assert not [each for each in found if "xxx" in each.msg or "yyy" in each.msg]
 
 
 def test_an_old_postgresql_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ from metering.tasks import replay, upgrade
 from metering.upkeep import accounts_with_due_work, do_due_work
 from metering.usage import ensure_current, usage
 from notifications.models import Notification
-from plans.models import Plan, Subscription, Tier
-from tests.factories import ACTOR, NOW, deliver, put_account, put_connection, rows
+from plans.models import Subscription
+from tests.factories import ACTOR, NOW, deliver, make_plan, put_account, put_connection, rows
 from tests.metering.test_at_limit import kinds, outcomes, people, with_policy
 
 pytestmark = pytest.mark.django_db
@@ -362,10 +362,7 @@ def test_the_next_tier_of_a_mail_has_more_room_than_the_override(acme: Account):
 
 def test_a_lapsed_change_to_another_unit_is_told_in_that_unit(initech: Account):
     deliver(initech, people(0, 2, source="salesforce-mailchimp", type="contact.matched"))
-    plan = Plan.objects.create(
-        key="tiny", name="Tiny", unit="active_contacts", period_rule="anniversary", at_limit="pause"
-    )
-    Tier.objects.create(plan=plan, key="three", limit=3, price=1)
+    make_plan("tiny", {"three": 3})
     steering.downgrade(initech, "three", "tiny", now=NOW, **BY)
     deliver(initech, people(2, 6, source="salesforce-mailchimp", type="contact.matched"))
 

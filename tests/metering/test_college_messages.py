@@ -20,9 +20,9 @@ from metering.forecast import forecast
 from metering.models import AccountMeter, BillingPeriod, Event, EventState, OutcomeTally
 from metering.reconcile import differences
 from notifications.models import Notification
-from plans.models import PeriodRule, Plan, Subscription, Tier, Unit
+from plans.models import PeriodRule, Subscription
 from tests.billing_site.programs import ROOT
-from tests.factories import put_account, put_connection
+from tests.factories import make_plan, put_account, put_connection
 
 DATA = ROOT.parent / "shared" / "data"
 
@@ -59,11 +59,7 @@ def college(db: None) -> Callable[..., Account]:
     def college(
         rule: PeriodRule, timezone: str = "UTC", limit: int | None = None, at_limit: str = "by_replayability"
     ) -> Account:
-        plan = Plan.objects.create(
-            key="campus", name="Campus", unit=Unit.ACTIVE_CONTACTS, period_rule=rule, at_limit=at_limit
-        )
-        Tier.objects.create(plan=plan, key="all", limit=limit, price=0)
-        Tier.objects.create(plan=plan, key="more", limit=2_500, price=9)
+        make_plan("campus", {"all": limit, "more": 2_500}, period_rule=rule, at_limit=at_limit)
         account = put_account(
             "college",
             plan="campus",

@@ -27,7 +27,7 @@ from metering.models import (
 )
 from notifications.models import Notification
 from plans.models import Plan, Subscription, Tier
-from tests.factories import NOW, deliver, event, make_key, put_account
+from tests.factories import NOW, deliver, event, make_key, put_account, unguarded
 
 pytestmark = pytest.mark.django_db
 
@@ -56,6 +56,8 @@ CHECKED: dict[str, tuple[type[models.Model], list[dict[str, Any]]]] = {
     "key_has_a_scope": (ApiKey, [{"scopes": []}]),
     "key_of_an_account_cannot_operate": (ApiKey, [{"scopes": ["operate"]}, {"scopes": ["read", "operate"]}]),
     "plan_grace_is_shorter_than_a_month": (Plan, [{"grace_hours": 27 * 24 + 1}]),
+    "tier_versions_count_from_one": (Tier, [{"version": 0}]),
+    "tier_price_is_not_negative": (Tier, [{"price": -1}]),
     "tier_limit_is_at_least_one": (Tier, [{"limit": 0}, {"limit": -5}]),
     "subscription_starts_before_it_ends": (
         Subscription,
@@ -117,7 +119,8 @@ def refused_by(name: str) -> Iterator[None]:
 
 @pytest.fixture
 def full(acme: Account) -> Account:
-    """Acme with a row in every table; its limit is 1."""
+    """Acme with a row in every table, and a draft; its limit is 1."""
+    Tier.objects.create(plan=Plan.objects.get(key="connect"), key="starter", version=2, limit=1, price=1)
     put_account("acme", limit_override=1, signed_up_at=acme.signed_up_at)
     deliver(
         acme,
@@ -159,15 +162,18 @@ def test_a_check_refuses_what_it_says(full: Account, name: str, change: dict[str
     model = CHECKED[name][0]
     row = model._default_manager.order_by("pk")[0]
 
-    with refused_by(name):
+    with unguarded(), refused_by(name):
         model._default_manager.filter(pk=row.pk).update(**change)
 
 
 @pytest.mark.parametrize("name", UNIQUE)
 def test_a_second_row_of_the_same_key_is_refused(full: Account, name: str):
-    model = NAMED[name][0]
-    row = model._default_manager.order_by("pk")[0]
+    model, constraint = NAMED[name]
+    assert isinstance(constraint, models.UniqueConstraint)
+    row: models.Model = model._default_manager.filter(constraint.condition or models.Q()).order_by("pk")[0]
     row.pk = None
+    if isinstance(row, Tier) and row.published_at is None:
+        row.version += 1  # a second draft
 
     with refused_by(name):
         model._default_manager.bulk_create([row])

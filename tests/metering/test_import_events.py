@@ -457,7 +457,7 @@ def test_a_history_interrupted_between_batches_ends_like_one_that_was_not(
 @pytest.fixture
 def database_url(transactional_db: None) -> str:
     """The address of the test database, for a process of its own."""
-    load()
+    load(NOW)
     found = connection.get_connection_params()
     server = {name: found[name] for name in ("host", "port", "user", "password") if found.get(name)}
     return f"postgresql:///{found['dbname']}?{urlencode(server)}"

@@ -250,7 +250,7 @@ BAD_LINES: list[tuple[str, bytes, str]] = [
     ("a text", b'"ann@example.com"', "not_an_object"),
     ("an array", b"[]", "not_an_object"),
     ("null", b"null", "not_an_object"),
-    ("empty", b"{}", "required"),
+    ("empty", b"{}", "missing_field"),
     ("null for a subject", b'{"subject": null}', "wrong_type"),
     ("a number for a subject", b'{"subject": 1}', "wrong_type"),
     ("another field", b'{"subject": "a@b.example", "name": 1}', "unknown_field"),

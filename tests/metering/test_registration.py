@@ -12,8 +12,8 @@ from accounts.refusals import Refused
 from metering.models import AccountMeter
 from metering.registration import put_account, put_connection
 from plans.catalogue import load
-from plans.models import Plan, Subscription, Tier
-from tests.factories import ACTOR, NOW, deliver, event, rows
+from plans.models import Subscription, Tier
+from tests.factories import ACTOR, NOW, deliver, event, make_plan, rows
 
 pytestmark = pytest.mark.django_db
 
@@ -160,10 +160,7 @@ def test_without_a_catalogue_no_account_can_be_made(db: None):
 
 @pytest.mark.usefixtures("catalogue")
 def test_a_plan_of_trials_alone_has_no_tier_to_start_on():
-    plan = Plan.objects.create(
-        key="tryout", name="Tryout", unit="active_contacts", period_rule="anniversary", at_limit="pause"
-    )
-    Tier.objects.create(plan=plan, key="trial", limit=5, price=0, trial=True)
+    make_plan("tryout", {"trial": 5}, trials=["trial"])
 
     assert refusal(plan="tryout") == ("unknown_tier", "tier", 400)
     assert plan_of(put(plan="tryout", tier="trial")) == "tryout/trial"
@@ -311,7 +308,7 @@ def test_a_change_leaves_one_audit_row_with_what_changed():
 
 @pytest.mark.django_db(transaction=True)
 def test_of_two_that_make_an_account_at_once_one_makes_it_and_the_other_changes_it():
-    load()
+    load(NOW)
     both_ready, made = Barrier(2, timeout=10), {}
 
     def push(name: str) -> None:

@@ -171,7 +171,7 @@ def test_a_success_is_one_however_long_it_goes_on(server: Receiver):
 def test_a_status_holds_though_its_body_comes_too_slowly(server: Receiver):
     server.script(endless(410, b"x", every=0.02))
 
-    assert ask(server, seconds=0.5) == Answer(410, "")
+    assert ask(server, seconds=0.5).status == 410
 
 
 @pytest.mark.parametrize("script", [silent, drips])

@@ -25,6 +25,9 @@ class Command(BaseCommand):
         parser.add_argument("--scope", action="append", default=[], help=f"once or more: {', '.join(Scope.values)}")
         parser.add_argument("--name", default="", help="what staff will know the key by")
         parser.add_argument("--expires", metavar="TIME", help="like 2027-01-01T00:00:00Z (default: never)")
+        parser.add_argument(
+            "--network", action="append", default=[], help="once or more: usable from there only, like 192.0.2.0/24"
+        )
 
     @override
     def handle(
@@ -35,6 +38,7 @@ class Command(BaseCommand):
         scope: list[str],
         name: str,
         expires: str | None,
+        network: list[str],
         **options: Any,
     ) -> None:
         if operator == (account is not None):
@@ -44,7 +48,13 @@ class Command(BaseCommand):
         owner = None if account is None else _account(account)
         try:
             text, _ = create_key(
-                account=owner, scopes=scope, now=timezone.now(), name=name, expires_at=_instant(expires)
+                account=owner,
+                scopes=scope,
+                actor="create_key",
+                now=timezone.now(),
+                name=name,
+                expires_at=_instant(expires),
+                networks=network,
             )
         except Refused as refused:
             raise CommandError(refused.detail) from refused

@@ -63,7 +63,7 @@ class Command(BaseCommand):
         if not settings.DEBUG:
             _refuse_real_data()
             call_command("collectstatic", interactive=False, verbosity=0)
-        load()
+        load(timezone.now())
         schedules.sync(timezone.now())
         load_all(timezone.now, self._say)
         return _make_access(timezone.now())
@@ -96,9 +96,10 @@ def _make_access(now: datetime) -> Access:
     user.set_password(password)
     user.save()
     ApiKey.objects.filter(name=NAME).delete()
-    operator_key, _ = create_key(account=None, scopes=Scope.values, now=now, name=NAME)
+    operator_key, _ = create_key(account=None, scopes=Scope.values, actor=NAME, now=now, name=NAME)
     largest = Account.objects.get(slug=LARGEST)
-    account_key, _ = create_key(account=largest, scopes=[Scope.WRITE, Scope.READ], now=now, name=NAME)
+    scopes = [Scope.WRITE, Scope.READ]
+    account_key, _ = create_key(account=largest, scopes=scopes, actor=NAME, now=now, name=NAME)
     return Access(password, operator_key, account_key, [_standing(sample.slug, now) for sample in SAMPLES])
 
 

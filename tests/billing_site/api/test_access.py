@@ -82,8 +82,9 @@ def test_a_key_in_the_query_string_is_no_key(acme: Account, stranger: Caller):
 
 
 def test_the_scheme_is_written_as_one_likes(acme: Account, clock: Any):
+    good = make_key(acme)
     for scheme in ("Bearer", "bearer", "BEARER"):
-        headers = {"Authorization": f"{scheme} {make_key(acme)}"}
+        headers = {"Authorization": f"{scheme} {good}"}
         assert Caller(None).client.get("/api/v1/usage", headers=headers).status_code == 200
 
 

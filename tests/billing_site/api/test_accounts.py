@@ -146,7 +146,7 @@ def test_a_push_cannot_undo_an_upgrade(acme: Account, operator: Caller, change: 
         ({"limit_override": -1}, "limit_override", "out_of_range"),
         ({"limit_override": 2**53 + 1}, "limit_override", "out_of_range"),
         ({"limit_override": 10**100}, "limit_override", "out_of_range"),
-        ({"limit_override": 1.0}, "limit_override", "wrong_type"),
+        ({"limit_override": 1.5}, "limit_override", "wrong_type"),
         ({"limit_override": "1_000"}, "limit_override", "wrong_type"),
         ({"limit_override": "1000"}, "limit_override", "wrong_type"),
         ({"limit_override": True}, "limit_override", "wrong_type"),

@@ -453,10 +453,11 @@ def test_a_body_is_one_small_json_object(
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_only_an_operator_acts(acme: Account, stranger: Caller, action: str):
+    keys = [make_key(acme), make_key(acme, "write"), make_key(None, "read", "write")]
     found = all_rows()
 
     assert act(stranger, action, **ACTIONS[action]).status_code == 401
-    for key in (make_key(acme), make_key(acme, "write"), make_key(None, "read", "write")):
+    for key in keys:
         answer = act(Caller(key), action, **ACTIONS[action])
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert all_rows() == found

@@ -71,7 +71,7 @@ def test_a_head_is_a_get_without_a_body(acme_caller: Caller):
 
 
 def test_answers_are_not_for_caches(acme_caller: Caller):
-    assert acme_caller.get("usage").headers["Cache-Control"] == "no-store"
+    assert acme_caller.get("gaps").headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("debug", [True, False])

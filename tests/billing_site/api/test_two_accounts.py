@@ -88,6 +88,7 @@ ENTRIES: Mapping[str, Sequence[Asked]] = {
         for action in ("usage-link", "pause", "resume", "upgrade", "downgrade", "replay", "close")
     },
     "usage": reads("usage"),
+    "usage/daily": reads("usage/daily"),
     "usage/periods": reads("usage/periods"),
     "usage/periods/<str:start>": [
         Asked("GET usage/periods/{start}"),

@@ -44,7 +44,7 @@ def main() -> None:
 def fill(slugs: list[str]) -> tuple[str, dict[str, str]]:
     """Load samples, and the account of long names; the operator's key, and the tokens of all."""
     now = timezone.now()
-    catalogue.load()
+    catalogue.load(now)
     wanted = tuple(sample for sample in samples.SAMPLES if sample.slug in slugs)
     vars(load)["SAMPLES"] = wanted
     load.load_all(timezone.now, lambda _: None)
