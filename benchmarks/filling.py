@@ -27,7 +27,8 @@ FROM (SELECT 'person-' || place || '@example.com' AS name FROM generate_series(1
 
 _COUNTED = """
 INSERT INTO metering_countedcontact (account_id, period_id, unit, contact_id, reasons, carried_in, connections,
-  event_reasons, carried_reasons, first_at, first_source, first_key, first_type)
+  event_reasons, carried_reasons, first_at, first_source, first_key, first_type,
+  first_on, scored_at)
 SELECT %(account)s, %(period)s, 1, id,
        CASE WHEN kind < 10 THEN 1024 WHEN kind < 40 THEN 1 WHEN seldom THEN 2 + 4 + 64 ELSE 2 + 4 + 512 END,
        kind < 40,
@@ -40,7 +41,9 @@ SELECT %(account)s, %(period)s, 1, id,
        CASE WHEN kind >= 40 THEN %(start)s::timestamptz + interval '1 hour' END,
        CASE WHEN kind >= 40 THEN 'mailer' ELSE '' END,
        CASE WHEN kind >= 40 THEN 'event ' || id ELSE '' END,
-       CASE WHEN kind >= 40 THEN 10 END
+       CASE WHEN kind >= 40 THEN 10 END,
+       CASE WHEN kind >= 40 THEN ((%(start)s::timestamptz + interval '1 hour') AT TIME ZONE 'UTC')::date END,
+       CASE WHEN kind < 10 THEN %(start)s::timestamptz - (id %% 89 + 1) * interval '1 day' END
 FROM (SELECT id, id %% 100 AS kind, id %% 20000 = 77 AS seldom FROM metering_contact
       WHERE account_id = %(account)s ORDER BY id) AS contact
 """
@@ -67,6 +70,9 @@ _TALLIES = (
        SELECT account_id, period_id, unit, link, count(*), count(*) FILTER (WHERE cardinality(connections) = 1)
        FROM metering_countedcontact, unnest(connections) AS link
        WHERE account_id = %(account)s GROUP BY account_id, period_id, unit, link""",
+    """INSERT INTO metering_countedday (account_id, period_id, unit, day, counted)
+       SELECT account_id, period_id, unit, first_on, count(*) FROM metering_countedcontact
+       WHERE account_id = %(account)s AND first_on IS NOT NULL GROUP BY account_id, period_id, unit, first_on""",
     """UPDATE metering_billingperiod SET active_contacts = counted.contacts, carried_in = counted.carried_in
        FROM (SELECT count(*) AS contacts, count(*) FILTER (WHERE carried_in) AS carried_in
              FROM metering_countedcontact WHERE account_id = %(account)s) AS counted
@@ -74,7 +80,7 @@ _TALLIES = (
     """UPDATE metering_accountmeter SET contacts_known = %(contacts)s WHERE account_id = %(account)s""",
 )
 
-TABLES = ("contact", "countedcontact", "leadscore", "syncmember", "reasonsettally", "connectiontally")
+TABLES = ("contact", "countedcontact", "leadscore", "syncmember", "reasonsettally", "connectiontally", "countedday")
 
 
 def filled_account(slug: str, contacts: int, now: datetime) -> Account:

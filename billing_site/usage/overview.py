@@ -72,7 +72,7 @@ def overview(visit: Visit) -> HttpResponse:
         forecast=words.forecast(seen, today, account.timezone),
         resets=moment(seen["period"]["end"], account.timezone),
         at_limit=what_happens(facts),
-        action=words.ACTIONS.get(seen["at_limit"]["action"] or "", "Nothing: there is no limit"),
+        action=words.action(seen["at_limit"]["action"], has_higher_tier=facts.next_tier is not None),
         because=[(names[row["connection"]], row["replayable"]) for row in seen["at_limit"]["because"]],
         connections=_with_bars(connections),
         reasons=_with_bars(reasons),

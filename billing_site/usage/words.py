@@ -124,6 +124,15 @@ def reason(name: str) -> str:
     return REASONS.get(name) or TYPES.get(name) or name
 
 
+def action(name: str | None, *, has_higher_tier: bool) -> str:
+    """What happens at the limit, in short; None is what the API says of an account without a limit."""
+    if name is None:
+        return "Nothing: there is no limit"
+    if name == "upgrade" and not has_higher_tier:
+        return "Counting goes on: there is no higher tier"
+    return ACTIONS[name]
+
+
 def day(on: date) -> str:
     """`3 December 2026`."""
     return f"{on.day} {on:%B %Y}"

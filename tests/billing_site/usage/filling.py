@@ -57,14 +57,16 @@ def fill(slugs: list[str]) -> tuple[str, dict[str, str]]:
 
 
 def _make_the_long_one(now: datetime) -> None:
-    Tier.objects.create(plan=Plan.objects.get(key="connect"), key="unlimited", limit=None, price="999.00")
+    connect = Plan.objects.filter(key="connect").values().get()
+    plan = Plan.objects.create(**{**connect, "id": None, "key": "partner", "name": "Partner"})
+    Tier.objects.create(plan=plan, key="unlimited", limit=None, price="999.00", published_at=now)
     long_ago, ago = now - timedelta(days=75), now - timedelta(hours=1)
     account = put_account(
         LONG,
         now=long_ago,
         name="<b>" + "Donaudampfschifffahrtselektrizitätenhauptbetriebswerk" * 3,
         signed_up_at=long_ago,
-        plan="connect",
+        plan="partner",
         tier="unlimited",
     )
     put_connection(account, "sync", name="W" * 200, source_app="S" * 100, destination_app="D" * 100, now=long_ago)

@@ -33,6 +33,19 @@ def test_there_is_a_word_for_everything_and_for_nothing_else(words_of: Any, name
     assert set(words_of) == set(names)
 
 
+@pytest.mark.parametrize(
+    ("name", "has_higher_tier", "sentence"),
+    [
+        ("upgrade", True, "The account moves up to a higher tier"),
+        ("upgrade", False, "Counting goes on: there is no higher tier"),
+        ("hold", False, "New data is held"),
+        (None, True, "Nothing: there is no limit"),
+    ],
+)
+def test_what_happens_at_the_limit_in_short(name: str | None, has_higher_tier: bool, sentence: str):
+    assert words.action(name, has_higher_tier=has_higher_tier) == sentence
+
+
 def seen(expected: int | None, on: date | None, **more: Any) -> dict[str, Any]:
     return {
         "unit": "active_contacts",
