@@ -21,12 +21,13 @@ from billing_site.overdue import findings
 from jobs.models import Job, JobState
 from metering.models import Event, EventState, QuarantinedEvent
 from notifications.models import Notification, NotificationState
+from webhooks.models import Delivery, DeliveryState
 
 MOST_COUNTED: Final = 10_000
 MOST_MILLISECONDS: Final = 2_000
 """Of each statement: a watcher must not make a slow database slower."""
 
-_APPS: Final = ("accounts", "jobs", "plans", "notifications", "metering")
+_APPS: Final = ("accounts", "jobs", "plans", "notifications", "webhooks", "metering")
 
 
 def exposition(now: datetime) -> bytes:
@@ -79,6 +80,8 @@ def _backlog() -> Metric:
         "jobs_parked": Job.objects.filter(state=JobState.PARKED),
         "mails_pending": Notification.objects.filter(state=NotificationState.PENDING),
         "mails_failed": Notification.objects.filter(state=NotificationState.FAILED),
+        "webhooks_pending": Delivery.objects.filter(state=DeliveryState.PENDING),
+        "webhooks_failed": Delivery.objects.filter(state=DeliveryState.FAILED),
         "events_held": Event.objects.filter(state=EventState.HELD),
         "events_quarantined": QuarantinedEvent.objects.filter(resolved_at=None),
         "tasks": OrmQ.objects.all(),

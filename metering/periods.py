@@ -122,6 +122,17 @@ def current_period(account_id: int, now: datetime) -> BillingPeriod | None:
     return period_at(account_id, now) or newest_period(account_id)
 
 
+def current_bounds(account: Account, at: datetime) -> tuple[datetime, datetime]:
+    """The bounds of the current period, opened or not: of an account that is closed by then, of its last."""
+    start, end = bounds(in_force(subscriptions_of(account.pk), at), at)
+    row = current_period(account.pk, at)
+    if row is None or at < row.starts_at:
+        return start, end
+    if at < row.ends_at or _is_closed_by(account, row.ends_at):
+        return row.starts_at, row.ends_at
+    return max(start, row.ends_at), end
+
+
 def newest_period(account_id: int) -> BillingPeriod | None:
     """The newest opened period of an account, with its tier and plan."""
     periods = BillingPeriod.objects.filter(account_id=account_id).order_by("-starts_at")

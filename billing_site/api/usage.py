@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, ClassVar, Final
 
 from django.utils import timezone
@@ -17,6 +17,7 @@ from billing_site.api.problems import Problem, not_found
 from metering.attributes import Fault, read_time
 from metering.daily import daily
 from metering.models import BillingPeriod
+from metering.periods import current_bounds
 from metering.usage import (
     clock_of,
     connection_status,
@@ -26,7 +27,6 @@ from metering.usage import (
     usage,
 )
 from plans.calendar import local_day
-from plans.subscriptions import bounds, in_force, subscriptions_of
 
 MOST_DAYS: Final = 400
 
@@ -146,7 +146,7 @@ def _range(account: Account, first: date | None, last: date | None) -> tuple[dat
 
 
 def _days_so_far(account: Account) -> tuple[date, date]:
-    """The local days of the current billing period up to today."""
+    """The local days of the current billing period up to today; of a closed account those of its last."""
     at = clock_of(account, timezone.now())
-    start, _ = bounds(in_force(subscriptions_of(account.pk), at), at)
-    return local_day(start, account.timezone), local_day(at, account.timezone)
+    start, end = current_bounds(account, at)
+    return local_day(start, account.timezone), local_day(min(at, end - timedelta(microseconds=1)), account.timezone)

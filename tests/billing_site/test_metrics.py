@@ -1,9 +1,12 @@
 """`/metrics`: for whoever has the token, read from the database, and never much of it."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.apps import apps
+from django.conf import settings
 from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -17,10 +20,13 @@ from notifications.models import Kind, Notification
 from tests.conftest import StoppedClock
 from tests.factories import NOW, deliver, event
 from tests.notifications.facts import facts
+from tests.webhooks.messages import listen, tell
+from webhooks.models import Delivery
 
 pytestmark = pytest.mark.django_db
 
 TOKEN = "a token of these tests"
+OUR_APPS = [config.label for config in apps.get_app_configs() if Path(config.path).parent == settings.BASE_DIR]
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +120,17 @@ def test_what_waits_is_counted_and_its_age_told(acme: Account, clock: StoppedClo
     assert (found["headcount_work_late", "mail"], found["headcount_work_late", "held"]) == (1, 0)
 
 
+def test_webhooks_that_wait_or_were_given_up_are_counted(acme: Account):
+    listen()
+    tell(acme, "1")
+    [failed] = tell(acme, "2")
+    Delivery.objects.filter(pk=failed).update(state="failed")
+
+    found = numbers()
+
+    assert (found["headcount_backlog", "webhooks_pending"], found["headcount_backlog", "webhooks_failed"]) == (1, 1)
+
+
 def test_counting_ends_somewhere(acme: Account, monkeypatch: pytest.MonkeyPatch):
     fill(acme, 5)
     monkeypatch.setattr(metrics, "MOST_COUNTED", 3)
@@ -126,6 +143,15 @@ def test_tables_are_told_by_their_estimated_size(acme: Account):
         cursor.execute("ANALYZE accounts_account")
 
     assert numbers()["headcount_rows_estimate", "accounts_account"] == 1
+
+
+def test_every_table_of_ours_is_told_of():
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+
+    told = {name[1] for name in numbers() if name[0] == "headcount_rows_estimate"}
+
+    assert told == {model._meta.db_table for app in OUR_APPS for model in apps.get_app_config(app).get_models()}
 
 
 def test_more_of_everything_costs_no_more_and_names_nobody(acme: Account):

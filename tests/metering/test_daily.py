@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from accounts.models import Account
+from metering import steering
 from metering.daily import daily
 from metering.erasure import erase
 from metering.lock import locked
@@ -15,6 +16,7 @@ from metering.reconcile import differences
 from metering.replay import replay_all
 from metering.usage import usage
 from metering.voiding import void
+from tests.conftest import StoppedClock
 from tests.factories import ACTOR, NOW, Caller, deliver, event, put_account, put_connection, rows
 
 pytestmark = pytest.mark.django_db
@@ -201,6 +203,31 @@ def test_the_api_lists_every_day_of_the_period_so_far(acme: Account, acme_caller
         {"date": "2026-11-22", "new_counted": 0, "events": 1, "by_type": {"crm.tagged": 1}},
     ]
     assert answer["results"][0] == {"date": "2026-11-01", "new_counted": 0, "events": 0, "by_type": {}}
+
+
+def test_the_days_of_a_period_between_two_plans_begin_with_it(
+    initech: Account, initech_caller: Caller, clock: StoppedClock
+):
+    steering.downgrade(initech, "free", "social", reason="as they asked", actor=ACTOR, now=NOW)
+    clock.move_to(datetime(2026, 12, 12, tzinfo=UTC))
+
+    days = dates(initech_caller.get("usage/daily"))
+
+    assert days == ["2026-12-10", "2026-12-11", "2026-12-12"]
+    assert initech_caller.get("usage").json()["period"]["start"] == "2026-12-10T00:00:00Z"
+    assert dates(initech_caller.get("usage/daily")) == days
+
+
+def test_the_days_of_a_closed_account_are_those_of_its_last_period(
+    acme: Account, acme_caller: Caller, clock: StoppedClock
+):
+    deliver(acme, [event(time=on(5))])
+    steering.close(acme, reason="as they asked", actor=ACTOR, now=NOW)
+    clock.move_to(datetime(2027, 3, 15, tzinfo=UTC))
+
+    days = dates(acme_caller.get("usage/daily"))
+
+    assert (days[0], days[-1]) == ("2026-11-01", "2026-11-30")
 
 
 def beyond(answer: Any, which: str) -> str:
