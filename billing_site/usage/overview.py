@@ -69,7 +69,7 @@ def overview(visit: Visit) -> HttpResponse:
         today=today,
         width=WIDTH,
         height=HEIGHT,
-        forecast=words.forecast(seen, today, account.timezone),
+        forecast=words.forecast(seen, account.timezone),
         resets=moment(seen["period"]["end"], account.timezone),
         at_limit=what_happens(facts),
         action=words.action(seen["at_limit"]["action"], has_higher_tier=facts.next_tier is not None),

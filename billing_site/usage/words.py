@@ -148,12 +148,12 @@ def short(at: datetime | None, zone: str) -> str:
     return "" if at is None else f"{at.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"
 
 
-def forecast(seen: dict[str, Any], today: date, zone: str) -> str:
+def forecast(seen: dict[str, Any], zone: str) -> str:
     """The forecast of `usage` in a sentence or two."""
     unit = UNITS[seen["unit"]]
     expected, on, limit = seen["forecast"]["used_at_period_end"], seen["forecast"]["limit_reached_on"], seen["limit"]
     end = day(seen["period"]["end"].astimezone(ZoneInfo(zone)).date())
-    if limit is not None and on is not None and on <= today:
+    if limit is not None and on is not None and seen["used"] >= limit:
         reached = f" The limit was reached on {day(on)}."
     elif on is not None:
         reached = f" The limit will be reached about {day(on)}."

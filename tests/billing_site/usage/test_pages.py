@@ -63,8 +63,7 @@ def test_every_page_is_private_strict_and_only_looked_at(acme: Account, path: st
     assert answer["X-Robots-Tag"] == "noindex"
     assert "X-Frame-Options" not in answer
     assert Client(enforce_csrf_checks=True).post(f"/usage/{path}").status_code == 405
-    if path != "help":
-        assert {"no-store", "private"} <= set(answer["Cache-Control"].split(", "))
+    assert {"no-store", "private"} <= set(answer["Cache-Control"].split(", "))
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -198,6 +197,15 @@ def test_an_account_that_was_closed_before_it_had_a_period_says_so(initech: Acco
     answer = look(initech, now=clock.now)
 
     assert (answer.status_code, "no such billing period" in text_of(answer)) == (404, True)
+
+
+def test_a_connection_of_an_account_that_never_had_a_period_still_has_its_status(initech: Account, clock: StoppedClock):
+    steering.close(initech, reason="over", actor=ACTOR, now=NOW)
+    clock.advance(days=60)
+
+    answer = look(initech, "connections/typeform", now=clock.now)
+
+    assert (answer.status_code, "Nothing was recorded" in text_of(answer)) == (200, True)
 
 
 # --- What pages say ---
