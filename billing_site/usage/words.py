@@ -70,6 +70,9 @@ STATES: Final = {
 }
 """What each state is called, and what it means."""
 
+CLOSED: Final = ("Closed", "Nothing more is counted.")
+"""Instead of the state of an account that is closed."""
+
 STANDSTILLS: Final = ("paused", "holding", "limiting")
 """States in which something is not done."""
 
@@ -159,6 +162,8 @@ def forecast(seen: dict[str, Any], zone: str) -> str:
         reached = f" The limit will be reached about {day(on)}."
     else:
         reached = "" if limit is None else " The limit will not be reached in this period."
+    if seen["period"]["state"] != "open":
+        return f"The period ended on {end} with {unit.count(seen['used'])}.{reached if on is not None else ''}"
     if expected is None:
         early = "It is too early to tell: a forecast needs a week of this period."
         return early + (reached if on is not None else "")

@@ -50,7 +50,7 @@ def seen(expected: int | None, on: date | None, **more: Any) -> dict[str, Any]:
         "used": 800,
         "limit": 1_000,
         "state": "warning",
-        "period": {"end": datetime(2026, 12, 1, tzinfo=UTC)},
+        "period": {"end": datetime(2026, 12, 1, tzinfo=UTC), "state": "open"},
         "forecast": {"used_at_period_end": expected, "limit_reached_on": on},
         **more,
     }
@@ -88,6 +88,10 @@ def seen(expected: int | None, on: date | None, **more: Any) -> dict[str, Any]:
             seen(1_000, date(2026, 11, 20), used=1_000, state="paused"),
             "While nothing more is counted, the number stays at 1,000 active contacts. "
             "The limit was reached on 20 November 2026.",
+        ),
+        (
+            seen(800, None, state="ok", period={"end": datetime(2026, 12, 1, tzinfo=UTC), "state": "closed"}),
+            "The period ended on 1 December 2026 with 800 active contacts.",
         ),
         (seen(0, None, used=0, state="ok"), "Nothing is counted yet, so there is nothing to continue."),
     ],
