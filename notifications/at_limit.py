@@ -33,7 +33,7 @@ def what_happens(facts: Facts) -> tuple[Paragraph, ...]:
 def _paused(facts: Facts) -> str:
     ends = {
         "paused_by_staff": "The pause ends when our team resumes the account.",
-        "trial_ended": "The trial has ended, and the pause with an upgrade.",
+        "trial_ended": "The trial has ended; the pause ends with an upgrade.",
     }.get(
         facts.paused,
         "The limit is reached. The pause ends by itself when the next billing period begins or after an upgrade.",

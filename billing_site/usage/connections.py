@@ -22,6 +22,7 @@ from metering.usage import connection_status, usage
 from notifications.words import UNITS
 from plans.calendar import OutsideTheCalendar, day_bounds, local_day
 from plans.models import Unit
+from plans.subscriptions import in_force, subscriptions_of
 
 LAST_DAYS = 30
 MOST_GAPS = 100
@@ -60,7 +61,7 @@ def status(visit: Visit, key: str) -> HttpResponse:
         seen = connection_status(link, first, last)
         gaps = _gaps_on(account, link, first, last)
         presets = _presets(visit, link)
-        billed = _unit(account) == Unit.APP_CONNECTOR_EVENTS
+        billed = _unit(visit) == Unit.APP_CONNECTOR_EVENTS
     today = local_day(visit.at, account.timezone)
     days = [Day(row["date"], row["contact_events"], row["engagement_events"]) for row in seen["daily"]]
     return visit.show(
@@ -80,10 +81,9 @@ def status(visit: Visit, key: str) -> HttpResponse:
     )
 
 
-def _unit(account: Account) -> str:
-    """What the account's newest period charges by."""
-    periods = BillingPeriod.objects.filter(account_id=account.pk).order_by("-starts_at")
-    return periods.values_list("subscription__tier__plan__unit", flat=True)[0]
+def _unit(visit: Visit) -> str:
+    """What the account's plan charges by: it may have no period."""
+    return in_force(subscriptions_of(visit.account.pk), visit.at).tier.plan.unit
 
 
 def _gaps_on(account: Account, link: Connection, first: date, last: date) -> list[Mapping[str, Any]]:

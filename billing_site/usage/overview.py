@@ -8,6 +8,7 @@ from django.http import HttpResponse
 from accounts.models import Account
 from billing_site.usage import words
 from billing_site.usage.charts import HEIGHT, WIDTH, curve_chart
+from billing_site.usage.coming import coming, is_closed
 from billing_site.usage.gauge import gauge, share
 from billing_site.usage.visit import Visit, address, page
 from metering import ledgers
@@ -21,8 +22,9 @@ from metering.reactions import held_events
 from metering.sql import one_snapshot
 from metering.usage import usage
 from notifications.at_limit import what_happens
-from notifications.words import UNITS, moment
+from notifications.words import UNITS
 from plans.calendar import local_day
+from plans.subscriptions import subscriptions_of
 
 
 class Row(NamedTuple):
@@ -49,6 +51,7 @@ def overview(visit: Visit) -> HttpResponse:
         facts = facts_of(account, period, at=at)
         names = names_of(account)
         held, lost = held_events(account.pk), ledgers.lost_now(account)
+        ahead = coming(account, period, subscriptions_of(account.pk), at)
     today = local_day(at, account.timezone)
     connections = [
         _row(visit, row, row["connection"], names[row["connection"]], "connection") for row in seen["by_connection"]
@@ -57,7 +60,7 @@ def overview(visit: Visit) -> HttpResponse:
     return visit.show(
         seen=seen,
         unit=UNITS[seen["unit"]],
-        state=words.STATES[seen["state"]],
+        state=words.CLOSED if is_closed(account, at) else words.STATES[seen["state"]],
         stands=seen["state"] in words.STANDSTILLS,
         held=held,
         lost=lost,
@@ -69,8 +72,8 @@ def overview(visit: Visit) -> HttpResponse:
         today=today,
         width=WIDTH,
         height=HEIGHT,
-        forecast=words.forecast(seen, today, account.timezone),
-        resets=moment(seen["period"]["end"], account.timezone),
+        forecast=words.forecast(seen, account.timezone),
+        coming=ahead,
         at_limit=what_happens(facts),
         action=words.action(seen["at_limit"]["action"], has_higher_tier=facts.next_tier is not None),
         because=[(names[row["connection"]], row["replayable"]) for row in seen["at_limit"]["because"]],

@@ -146,6 +146,7 @@ def public_page(name: str) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         @csrf_exempt
         @require_safe
+        @never_cache
         @xframe_options_exempt
         @csp_override(settings.FRAMED_CSP)
         @wraps(view)

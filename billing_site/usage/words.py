@@ -70,6 +70,9 @@ STATES: Final = {
 }
 """What each state is called, and what it means."""
 
+CLOSED: Final = ("Closed", "Nothing more is counted.")
+"""Instead of the state of an account that is closed."""
+
 STANDSTILLS: Final = ("paused", "holding", "limiting")
 """States in which something is not done."""
 
@@ -148,17 +151,19 @@ def short(at: datetime | None, zone: str) -> str:
     return "" if at is None else f"{at.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"
 
 
-def forecast(seen: dict[str, Any], today: date, zone: str) -> str:
+def forecast(seen: dict[str, Any], zone: str) -> str:
     """The forecast of `usage` in a sentence or two."""
     unit = UNITS[seen["unit"]]
     expected, on, limit = seen["forecast"]["used_at_period_end"], seen["forecast"]["limit_reached_on"], seen["limit"]
     end = day(seen["period"]["end"].astimezone(ZoneInfo(zone)).date())
-    if limit is not None and on is not None and on <= today:
+    if limit is not None and on is not None and seen["used"] >= limit:
         reached = f" The limit was reached on {day(on)}."
     elif on is not None:
         reached = f" The limit will be reached about {day(on)}."
     else:
         reached = "" if limit is None else " The limit will not be reached in this period."
+    if seen["period"]["state"] != "open":
+        return f"The period ended on {end} with {unit.count(seen['used'])}.{reached if on is not None else ''}"
     if expected is None:
         early = "It is too early to tell: a forecast needs a week of this period."
         return early + (reached if on is not None else "")

@@ -63,8 +63,7 @@ def test_every_page_is_private_strict_and_only_looked_at(acme: Account, path: st
     assert answer["X-Robots-Tag"] == "noindex"
     assert "X-Frame-Options" not in answer
     assert Client(enforce_csrf_checks=True).post(f"/usage/{path}").status_code == 405
-    if path != "help":
-        assert {"no-store", "private"} <= set(answer["Cache-Control"].split(", "))
+    assert {"no-store", "private"} <= set(answer["Cache-Control"].split(", "))
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -200,6 +199,15 @@ def test_an_account_that_was_closed_before_it_had_a_period_says_so(initech: Acco
     assert (answer.status_code, "no such billing period" in text_of(answer)) == (404, True)
 
 
+def test_a_connection_of_an_account_that_never_had_a_period_still_has_its_status(initech: Account, clock: StoppedClock):
+    steering.close(initech, reason="over", actor=ACTOR, now=NOW)
+    clock.advance(days=60)
+
+    answer = look(initech, "connections/typeform", now=clock.now)
+
+    assert (answer.status_code, "Nothing was recorded" in text_of(answer)) == (200, True)
+
+
 # --- What pages say ---
 
 
@@ -253,6 +261,33 @@ def test_a_closed_account_is_still_seen(initech: Account, clock: StoppedClock):
     clock.advance(days=60)
 
     assert [look(initech, path, now=clock.now).status_code for path in PATHS] == [200] * len(PATHS)
+
+
+def test_a_closed_account_does_not_say_that_all_flows_nor_that_it_begins_anew(initech: Account, clock: StoppedClock):
+    deliver(initech, people(0, 3, source="typeform"))
+    steering.close(initech, reason="over", actor=ACTOR, now=NOW)
+    closing = text_of(look(initech))
+    clock.advance(days=60)
+
+    closed = text_of(look(initech, now=clock.now))
+
+    assert "Closes on" in closing
+    assert "Closed since" in closed
+    assert "Nothing more is counted" in closed
+    for false in ("Everything flows", "Begins anew", "If all goes on"):
+        assert false not in closed
+
+
+def test_the_overview_says_when_the_trial_ends(acme: Account):
+    trial = put_account("on-trial", plan="connect", tier="trial", trial_ends_at=NOW + timedelta(days=5))
+
+    assert "The trial ends, and all pauses, on 27 November 2026, 12:00 (UTC)" in text_of(look(trial))
+
+
+def test_the_overview_names_the_plan_that_is_to_come(acme: Account):
+    steering.downgrade(acme, "pro-1k", plan_key="social", reason="smaller", actor=ACTOR, now=NOW)
+
+    assert "Next plan social / pro-1k from 1 December 2026, 00:00 (UTC)" in text_of(look(acme))
 
 
 def test_the_status_page_marks_what_was_lost_and_offers_the_usual_days(acme: Account):
@@ -344,7 +379,7 @@ def _queries(look_at: Callable[[], Any]) -> int:
 @pytest.mark.parametrize(
     ("path", "exactly"),
     [
-        ("", 29),
+        ("", 30),
         ("less", 40),
         ("contacts", 10),
         ("contacts/why", 4),

@@ -12,8 +12,6 @@ from metering.limits import STATE_OF
 from metering.models import GapReason, PeriodState
 from notifications.models import Kind, NotificationState
 
-TODAY = date(2026, 11, 22)
-
 
 @pytest.mark.parametrize(
     ("words_of", "names"),
@@ -52,7 +50,7 @@ def seen(expected: int | None, on: date | None, **more: Any) -> dict[str, Any]:
         "used": 800,
         "limit": 1_000,
         "state": "warning",
-        "period": {"end": datetime(2026, 12, 1, tzinfo=UTC)},
+        "period": {"end": datetime(2026, 12, 1, tzinfo=UTC), "state": "open"},
         "forecast": {"used_at_period_end": expected, "limit_reached_on": on},
         **more,
     }
@@ -63,7 +61,7 @@ def seen(expected: int | None, on: date | None, **more: Any) -> dict[str, Any]:
     [
         (seen(None, None), "It is too early to tell: a forecast needs a week of this period."),
         (
-            seen(None, date(2026, 11, 3)),
+            seen(None, date(2026, 11, 3), used=1_000),
             "It is too early to tell: a forecast needs a week of this period. "
             "The limit was reached on 3 November 2026.",
         ),
@@ -78,6 +76,11 @@ def seen(expected: int | None, on: date | None, **more: Any) -> dict[str, Any]:
             "The limit will be reached about 28 November 2026.",
         ),
         (
+            seen(1_200, date(2026, 11, 22), used=990),
+            "If all goes on as it does, about 1,200 active contacts when the period ends on 1 December 2026. "
+            "The limit will be reached about 22 November 2026.",
+        ),
+        (
             seen(950, None, limit=None),
             "If all goes on as it does, about 950 active contacts when the period ends on 1 December 2026.",
         ),
@@ -86,8 +89,12 @@ def seen(expected: int | None, on: date | None, **more: Any) -> dict[str, Any]:
             "While nothing more is counted, the number stays at 1,000 active contacts. "
             "The limit was reached on 20 November 2026.",
         ),
+        (
+            seen(800, None, state="ok", period={"end": datetime(2026, 12, 1, tzinfo=UTC), "state": "closed"}),
+            "The period ended on 1 December 2026 with 800 active contacts.",
+        ),
         (seen(0, None, used=0, state="ok"), "Nothing is counted yet, so there is nothing to continue."),
     ],
 )
 def test_the_forecast_in_sentences(shown: dict[str, Any], sentence: str):
-    assert words.forecast(shown, TODAY, "UTC") == sentence
+    assert words.forecast(shown, "UTC") == sentence
