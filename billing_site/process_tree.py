@@ -41,8 +41,9 @@ def serve_forever(
 ) -> int:
     """Run the site, and `with_tasks` the task cluster, until a signal or until one of them ends by itself.
 
-    `on_ready` is called once with the site's address when it answers. Port 0 is any free port. Returns the
-    exit code: 0 if a signal ended it, 1 otherwise. Raises CannotListen. To be called from the main thread.
+    `on_ready` is called once with the site's address when it answers; links lead there unless there is a BASE_URL.
+    Port 0 is any free port. Returns the exit code: 0 if a signal ended it, 1 otherwise. Raises CannotListen. To be
+    called from the main thread.
     """
     with _listener(host, port) as listener:
         commands = {"web": _web_command(listener.fileno(), workers)}
@@ -130,10 +131,11 @@ def _start(
     commands: Mapping[str, list[str]], listener: socket.socket, watchdog: Popen[bytes]
 ) -> dict[str, Popen[bytes]]:
     children: dict[str, Popen[bytes]] = {}
+    environment = os.environ | {"BASE_URL": os.environ.get("BASE_URL") or _url(listener).rstrip("/")}
     for name, command in commands.items():
         inherited = [listener.fileno()] if name == "web" else []
         children[name] = Popen(  # noqa: S603 - our own commands
-            command, stdin=DEVNULL, cwd=ROOT, start_new_session=True, pass_fds=inherited
+            command, stdin=DEVNULL, cwd=ROOT, env=environment, start_new_session=True, pass_fds=inherited
         )
         if watchdog.stdin:
             watchdog.stdin.write(f"{children[name].pid}\n".encode())
@@ -145,6 +147,11 @@ def _address(listener: socket.socket) -> tuple[str, int]:
     """Where to reach the listener from this machine."""
     host, port = listener.getsockname()[:2]
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - compared, not bound
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = _address(listener)
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 @contextmanager
@@ -173,8 +180,7 @@ def _until_the_end(
             if answered:
                 unanswered = []
                 if on_ready:
-                    host, port = _address(listener)
-                    on_ready(f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/")
+                    on_ready(_url(listener))
     return 0
 
 

@@ -57,12 +57,12 @@ def status(visit: Visit, key: str) -> HttpResponse:
     account = visit.account
     link = connection_or_404(account, key)
     first, last = days_asked_for(visit.query, account)
+    today = local_day(visit.at, account.timezone)
     with one_snapshot():
         seen = connection_status(link, first, last)
-        gaps = _gaps_on(account, link, first, last)
+        gaps = _gaps_on(visit, link, first, last)
         presets = _presets(visit, link)
         billed = _unit(visit) == Unit.APP_CONNECTOR_EVENTS
-    today = local_day(visit.at, account.timezone)
     days = [Day(row["date"], row["contact_events"], row["engagement_events"]) for row in seen["daily"]]
     return visit.show(
         link=link,
@@ -86,20 +86,25 @@ def _unit(visit: Visit) -> str:
     return in_force(subscriptions_of(visit.account.pk), visit.at).tier.plan.unit
 
 
-def _gaps_on(account: Account, link: Connection, first: date, last: date) -> list[Mapping[str, Any]]:
-    """What was lost there on these days, the newest first. Raises `Problem`."""
+def _gaps_on(visit: Visit, link: Connection, first: date, last: date) -> list[Mapping[str, Any]]:
+    """What was lost there on these days, the newest first; nothing on days to come. Raises `Problem`."""
+    account = visit.account
     try:
         begin, end = day_bounds(first, account.timezone)[0], day_bounds(last, account.timezone)[1]
     except OutsideTheCalendar as error:
         raise Problem.of_field("from", "bad_date", str(error)) from None
+    if begin > visit.at:
+        return []
     rows = ledgers.gaps(account).filter(connection=link, starts_at__lt=end)
     rows = rows.filter(Q(ends_at=None) | Q(ends_at__gt=begin)).order_by("-starts_at", "-pk")
     return [ledgers.gap_row(row) for row in rows[:MOST_GAPS]]
 
 
 def _days_of_gap(row: Mapping[str, Any], account: Account, today: date) -> tuple[date, date]:
-    until = today if row["to"] is None else local_day(row["to"], account.timezone)
-    return local_day(row["from"], account.timezone), until
+    """The first and the last of its days; one that ends as a day begins has nothing of that day."""
+    since = local_day(row["from"], account.timezone)
+    until = today if row["to"] is None else local_day(row["to"] - timedelta(microseconds=1), account.timezone)
+    return since, max(since, until)
 
 
 def _gap(row: Mapping[str, Any], account: Account) -> dict[str, Any]:

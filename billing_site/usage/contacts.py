@@ -13,6 +13,7 @@ from billing_site.usage.overview import names_of
 from billing_site.usage.visit import NoPeople, Visit, address, as_parameter, page
 from metering.catalogue import types_counting_for
 from metering.counted import contact_rows, counted_in, unit_listed, why
+from metering.erasure import ERASED_NAME
 from metering.models import BillingPeriod
 from metering.sql import one_snapshot
 from notifications.words import UNITS, moment
@@ -92,7 +93,7 @@ def _row(visit: Visit, row: dict[str, Any], names: dict[str, str]) -> dict[str, 
     zone = visit.account.timezone
     return {
         **row,
-        "why": address("contact", subject=row["subject"], token=visit.token),
+        "why": "" if row["subject"] == ERASED_NAME else address("contact", subject=row["subject"], token=visit.token),
         "given": _by_connection(row["reasons"], names),
         "engaged": words.short(row["last_engaged_at"], zone),
         "refused": words.short(row["refused_since"], zone),

@@ -141,11 +141,6 @@ def day(on: date) -> str:
     return f"{on.day} {on:%B %Y}"
 
 
-def short_day(on: date) -> str:
-    """`3 Dec`."""
-    return f"{on.day} {on:%b}"
-
-
 def short(at: datetime | None, zone: str) -> str:
     """`2026-12-03 09:30` on the clocks of a zone; nothing for no time."""
     return "" if at is None else f"{at.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}"

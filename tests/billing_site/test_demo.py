@@ -103,16 +103,30 @@ def ask(address: str, key: str) -> Any:
         return json.load(answer)
 
 
+def ask_for_a_link(address: str, key: str) -> str:
+    url = f"{address}api/v1/accounts/{LARGEST}/usage-link"
+    with urlopen(Request(url, headers={"Authorization": f"Bearer {key}"}, method="POST")) as answer:  # noqa: S310
+        link: str = json.load(answer)["url"]
+    return link
+
+
 def test_demo_prepares_everything_serves_it_and_does_so_again(database_url: str) -> None:
     demo = Demo(database_url)
     try:
         address = demo.word_after("Headcount is at ")
         usage = ask(address, demo.word_after(f"Key of {LARGEST}"))
+        window = demo.word_after(f"Usage page of {LARGEST}")
+        link = ask_for_a_link(address, demo.word_after("Operator key"))
+        with urlopen(window) as page:  # noqa: S310 - our own address
+            shown = page.read().decode()
         password = next(line for line in demo.lines if line.startswith("Staff login")).split()[-1]
     finally:
         assert demo.stop() == 0
 
     assert (usage["account"], usage["used"], usage["limit"]) == (LARGEST, 1_920, 2_500)
+    assert "1,920 of 2,500 active contacts" in shown
+    assert window.startswith(f"{address}usage/?token=")
+    assert link.startswith(f"{address}usage/?token=")
     assert authenticate(username="demo", password=password) == User.objects.get(is_superuser=True)
     assert standings() == STANDINGS
     assert all(differences(account) == [] for account in Account.objects.all())

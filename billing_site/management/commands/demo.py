@@ -4,7 +4,7 @@ import secrets
 import sys
 from argparse import ArgumentParser
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, override
 
 from django.conf import settings
@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 from django.utils import timezone
 
+from accounts import usage_link
 from accounts.keys import create_key
 from accounts.models import Account, ApiKey, Scope, User
 from billing_site import schedules
@@ -23,6 +24,7 @@ from metering.usage import usage
 from plans.catalogue import load
 
 NAME = "demo"
+LINK_LASTS = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Access:
     password: str
     operator_key: str
     account_key: str
+    usage_path: str
     standings: list[str]
 
 
@@ -72,7 +75,8 @@ class Command(BaseCommand):
         self._say(f"\nHeadcount is at {address} (Ctrl-C stops it)\n")
         for standing in access.standings:
             self._say(f"  {standing}")
-        self._say(f"\nStaff login    {address}admin/   user {NAME}   password {access.password}")
+        self._say(f"\nUsage page of {LARGEST}   {address.rstrip('/')}{access.usage_path}")
+        self._say(f"Staff login    {address}admin/   user {NAME}   password {access.password}")
         self._say(f"Operator key   {access.operator_key}")
         self._say(f"Key of {LARGEST}   {access.account_key}")
         self._say(f"\nTry:  curl -H 'Authorization: Bearer {access.account_key}' {address}api/v1/usage\n")
@@ -100,7 +104,9 @@ def _make_access(now: datetime) -> Access:
     largest = Account.objects.get(slug=LARGEST)
     scopes = [Scope.WRITE, Scope.READ]
     account_key, _ = create_key(account=largest, scopes=scopes, actor=NAME, now=now, name=NAME)
-    return Access(password, operator_key, account_key, [_standing(sample.slug, now) for sample in SAMPLES])
+    window = usage_link.make(LARGEST, now=now, lasts=LINK_LASTS, people=True)
+    standings = [_standing(sample.slug, now) for sample in SAMPLES]
+    return Access(password, operator_key, account_key, window.path, standings)
 
 
 def _standing(slug: str, now: datetime) -> str:

@@ -3,7 +3,7 @@
 import csv
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +14,9 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Account
 from metering import steering
+from metering.erasure import erase
 from metering.lock import AccountBusy
+from metering.models import Gap
 from tests.billing_site.usage.window import PATHS, look, numbers, text_of, token
 from tests.conftest import StoppedClock
 from tests.factories import ACTOR, NOW, Caller, deliver, event, put_account, put_connection, unguarded
@@ -303,13 +305,25 @@ def test_the_status_page_marks_what_was_lost_and_offers_the_usual_days(acme: Acc
         assert preset in text_of(answer)
 
 
-def test_a_gap_on_other_days_is_not_shown(acme: Account):
+@pytest.mark.parametrize(("first", "last"), [("2026-11-01", "2026-11-21"), ("2026-11-23", "2026-12-24")])
+def test_a_gap_on_other_days_is_not_shown_nor_foretold(acme: Account, first: str, last: str):
     with_policy(acme, "pause", 10)
     deliver(acme, people(0, 14))
 
-    answer = look(acme, f"connections/{SYNC}", from_="2026-11-01", to="2026-11-21")
+    answer = look(acme, f"connections/{SYNC}", from_=first, to=last)
 
     assert "What was lost here" not in text_of(answer)
+
+
+def test_the_day_on_whose_first_moment_a_gap_ends_is_not_marked(acme: Account, clock: StoppedClock):
+    with_policy(acme, "pause", 10)
+    deliver(acme, people(0, 14))
+    Gap.objects.filter(account=acme).update(ends_at=datetime(2026, 11, 24, tzinfo=UTC))
+    clock.advance(days=5)
+
+    page = look(acme, f"connections/{SYNC}", now=clock.now, from_="2026-11-21", to="2026-11-24").content.decode()
+
+    assert re.findall(r'class="lost" x="([\d.]+)" y="0" width="([\d.]+)"', page) == [("250.0", "500.0")]
 
 
 def test_contacts_are_filtered_and_found(acme: Account):
@@ -329,6 +343,17 @@ def test_somebody_who_is_known_and_does_not_count_is_said_to_be(globex: Account)
     deliver(globex, [event(source="lead-ads", type="crm.lead_captured", subject="zoe", data={"origin": "ad"})])
 
     assert "does not count" in text_of(look(globex, "contacts/why", subject="zoe"))
+
+
+def test_an_erased_contact_leads_to_nobody_else(acme: Account):
+    deliver(acme, people(0, 2))
+    erase(acme, "p1@example.com", actor=ACTOR, now=NOW)
+
+    page = look(acme, "contacts").content.decode()
+
+    assert "subject=p0%40example.com" in page
+    assert "erased" in page
+    assert "subject=erased" not in page
 
 
 def test_the_file_has_the_contacts_that_the_list_shows(acme: Account):
