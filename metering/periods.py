@@ -124,13 +124,11 @@ def current_period(account_id: int, now: datetime) -> BillingPeriod | None:
 
 def current_bounds(account: Account, at: datetime) -> tuple[datetime, datetime]:
     """The bounds of the current period, opened or not: of an account that is closed by then, of its last."""
-    start, end = bounds(in_force(subscriptions_of(account.pk), at), at)
     row = current_period(account.pk, at)
-    if row is None or at < row.starts_at:
-        return start, end
-    if at < row.ends_at or _is_closed_by(account, row.ends_at):
+    if row is not None and row.starts_at <= at and (at < row.ends_at or _is_closed_by(account, row.ends_at)):
         return row.starts_at, row.ends_at
-    return max(start, row.ends_at), end
+    start, end = bounds(in_force(subscriptions_of(account.pk), at), at)
+    return start if row is None or at < row.starts_at else max(start, row.ends_at), end
 
 
 def newest_period(account_id: int) -> BillingPeriod | None:

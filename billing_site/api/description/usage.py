@@ -254,8 +254,8 @@ OPERATIONS: Final = {
         id="listDays",
         tag=TAG,
         summary="See the usage day by day",
-        text="What each whole local day added, the oldest first. A day on which one period ends and the next begins has "
-        "what it added to both; but for that, the days of a period sum up to its `new`.",
+        text="What each whole local day added, the oldest first. A day on which one period ends and the next begins "
+        "has what it added to both; but for that, the days of a period sum up to its `new`.",
         answers={200: ("DayPage", "A page of days.")},
         refuses=["from_after_to", "too_many_days"],
     ),
