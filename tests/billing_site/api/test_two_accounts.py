@@ -10,12 +10,11 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import quote
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Account
 from billing_site.api.urls import urlpatterns
 from tests.factories import Caller, deliver, event
+from tests.wire import statements
 
 pytestmark = pytest.mark.django_db
 
@@ -149,12 +148,12 @@ def ask(caller: Caller, request: str, body: Any, names: Mapping[str, str]) -> An
     sent = b"" if body is None else _filled(json.dumps(body), names).encode()
     kinds = {"events": "application/cloudevents+json", "members": "application/x-ndjson"}
     kind = kinds.get(path.partition("?")[0].rpartition("/")[2], "application/json")
-    with CaptureQueriesContext(connection) as queries:
+    with statements() as executed:
         answer = caller._ask(method, path, sent, kind if sent else "")
     text = answer.getvalue().decode()
     for name, value in names.items():
         text = text.replace(value, f"<{name}>")
-    return Answer(answer.status_code, text, len(queries))
+    return Answer(answer.status_code, text, len(executed))
 
 
 def _filled(text: str, names: Mapping[str, str]) -> str:
